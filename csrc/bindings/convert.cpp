@@ -1,0 +1,159 @@
+// Checks and conversions of arguments.
+#include "convert.hpp"
+
+#include <algorithm>
+
+namespace cellgate::python {
+
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+namespace {
+
+std::vector<py::ssize_t> shape_of(const py::array& array) {
+  return {array.shape(), array.shape() + array.ndim()};
+}
+
+bool is_aligned(const py::array& array) {
+  return array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+}
+
+bool last_axis_contiguous(const py::array& array) {
+  const py::ssize_t rank = array.ndim();
+  return rank == 0 || array.shape(rank - 1) <= 1 || array.strides(rank - 1) == array.itemsize();
+}
+
+void require_shape(const char* name, const py::array& array, const std::vector<py::ssize_t>& shape) {
+  if (shape_of(array) != shape) {
+    bad_value(name, "must have shape " + shape_text(shape), "shape " + shape_text(array));
+  }
+}
+
+// NumPy's own conversion, which the caller has found to lose nothing.
+py::array converted(const py::array& array, const char* dtype, const char* order = "C") {
+  return array.attr("astype")(dtype, py::arg("order") = order);
+}
+
+}  // namespace
+
+std::string shape_text(const py::array& array) { return shape_text(shape_of(array)); }
+
+std::string type_text(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
+void bad_value(const std::string& name, const std::string& wanted, const std::string& got) {
+  throw py::value_error(name + ": " + wanted + ", got " + got);
+}
+
+void bad_type(const std::string& name, const std::string& wanted, const std::string& got) {
+  throw py::type_error(name + ": " + wanted + ", got " + got);
+}
+
+py::array as_array(py::handle object, const char* name) {
+  if (py::isinstance<py::array>(object)) {
+    if (py::hasattr(object, "mask")) bad_type(name, "must be an array without a mask", type_text(object));
+    return py::reinterpret_borrow<py::array>(object);
+  }
+  try {
+    return py::module_::import("numpy").attr("asarray")(object).cast<py::array>();
+  } catch (py::error_already_set& error) {
+    // MemoryError, KeyboardInterrupt and their like are not about the argument.
+    if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
+    std::string reason = error.what();
+    bad_type(name, "must be an array", type_text(object) + " (" + reason.substr(0, reason.find('\n')) + ")");
+  }
+}
+
+template <class S>
+py::array as_floats(py::handle object, const char* name) {
+  py::array array = as_array(object, name);
+  if (!py::array_t<S>::check_(array)) {
+    const py::dtype dtype = array.dtype();
+    if (dtype.kind() != 'f' || dtype.itemsize() > static_cast<py::ssize_t>(sizeof(S))) {
+      bad_type(name, std::string("dtype must be ") + dtype_name<S>() + " or a narrower float",
+               py::str(dtype).cast<std::string>());
+    }
+    return converted(array, dtype_name<S>());
+  }
+  if (!is_aligned(array) || !last_axis_contiguous(array) ) return converted(array, dtype_name<S>());
+  return array;
+}
+
+template <class S>
+std::pair<py::array, py::array> as_state(py::handle object, const std::vector<py::ssize_t>& h_shape,
+                                         const std::vector<py::ssize_t>& c_shape) {
+  const bool pair = py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object);
+  if (!pair) bad_type("state", "must be a pair (h, c) of arrays", type_text(object));
+  const auto members = py::reinterpret_borrow<py::sequence>(object);
+  if (members.size() != 2) {
+    bad_value("state", "must be a pair (h, c)", std::to_string(members.size()) + " items");
+  }
+  const auto member = [](const py::object& given, const char* name, const std::vector<py::ssize_t>& shape) {
+    py::array array = as_floats<S>(given, name);
+    require_shape(name, array, shape);
+    const bool contiguous = array.flags() & py::array::c_style;
+    return contiguous ? array : converted(array, dtype_name<S>());
+  };
+  py::array h = member(members[0], "state: h", h_shape);
+  return {std::move(h), member(members[1], "state: c", c_shape)};
+}
+
+py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched) {
+  py::array array = as_array(object, "lengths");
+  const char kind = array.dtype().kind();
+  if (array.size() == 0 && batch == 0 && py::isinstance<py::list>(object)) {
+    array = py::array_t<std::int64_t>(0);  // [] has no integers to tell its dtype by
+  } else if (kind != 'i' && kind != 'u') {
+    bad_type("lengths", "dtype must be an integer", py::str(array.dtype()).cast<std::string>());
+  }
+  if (unbatched && array.ndim() == 0) array = array.reshape({1});
+  require_shape("lengths", array, {batch});
+  // An unsigned value too large for int64 turns negative here and is refused with the rest.
+  py::array lengths = converted(array, "int64");
+  const std::int64_t* first = data<std::int64_t>(lengths);
+  const std::int64_t* bad =
+      std::find_if(first, first + batch, [&](std::int64_t n) { return n < 0 || n > steps; });
+  if (bad != first + batch) {
+    const py::object value = array.attr("item")(bad - first);
+    bad_value("lengths", "must be from 0 to " + std::to_string(steps), py::str(value).cast<std::string>());
+  }
+  return lengths;
+}
+
+py::array as_flags(py::handle object, const char* name, const std::vector<py::ssize_t>& shape) {
+  py::array array = as_array(object, name);
+  if (array.dtype().kind() != 'b') {
+    bad_type(name, "dtype must be bool", py::str(array.dtype()).cast<std::string>());
+  }
+  require_shape(name, array, shape);
+  return array;
+}
+
+template <class S>
+py::array as_output(py::handle object, const char* name, const std::vector<py::ssize_t>& shape) {
+  if (!py::array_t<S>::check_(object)) {
+    const bool is_array = py::isinstance<py::array>(object);
+    bad_type(name, std::string("must be an array of ") + dtype_name<S>(),
+             is_array ? py::str(py::reinterpret_borrow<py::array>(object).dtype()).cast<std::string>() : type_text(object));
+  }
+  py::array array = py::reinterpret_borrow<py::array>(object);
+  require_shape(name, array, shape);
+  if (!array.writeable()) bad_value(name, "must be writable", "a read-only array");
+  if (!is_aligned(array) || !last_axis_contiguous(array)) {
+    bad_value(name, "must be aligned with a contiguous last axis", "strides that are not");
+  }
+  return array;
+}
+
+template py::array as_floats<float>(py::handle, const char*);
+template py::array as_floats<double>(py::handle, const char*);
+template py::array as_output<float>(py::handle, const char*, const std::vector<py::ssize_t>&);
+template py::array as_output<double>(py::handle, const char*, const std::vector<py::ssize_t>&);
+template std::pair<py::array, py::array> as_state<float>(py::handle, const std::vector<py::ssize_t>&,
+                                                         const std::vector<py::ssize_t>&);
+template std::pair<py::array, py::array> as_state<double>(py::handle, const std::vector<py::ssize_t>&,
+                                                          const std::vector<py::ssize_t>&);
+
+}  // namespace cellgate::python

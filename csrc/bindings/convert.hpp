@@ -1,0 +1,67 @@
+// NumPy arrays in and out: every check of an argument's type, dtype, rank and shape is made here.
+// Called by model.cpp and stream.cpp.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cellgate::python {
+
+namespace py = pybind11;
+
+std::string shape_text(const std::vector<py::ssize_t>& shape);  // "(7, 3, 39)"
+std::string shape_text(const py::array& array);
+std::string type_text(py::handle object);        // "NoneType", "list", ...
+
+[[noreturn]] void bad_value(const std::string& name, const std::string& wanted, const std::string& got);
+[[noreturn]] void bad_type(const std::string& name, const std::string& wanted, const std::string& got);
+
+// Whatever `object` is, as an array. TypeError if NumPy cannot make one of it.
+py::array as_array(py::handle object, const char* name);
+
+// As an array of S that is aligned, in native byte order, and whose last axis is contiguous; the
+// object itself if it is one already. Narrower floating types are widened; the rest is refused.
+template <class S>
+py::array as_floats(py::handle object, const char* name);
+
+// (h, c) with exactly these shapes, C-contiguous.
+template <class S>
+std::pair<py::array, py::array> as_state(py::handle object, const std::vector<py::ssize_t>& h_shape,
+                                         const std::vector<py::ssize_t>& c_shape);
+
+// [B] of int64 in [0, steps], contiguous. `unbatched` also takes a scalar.
+py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched);
+
+// Bool with exactly this shape; strides may be anything.
+py::array as_flags(py::handle object, const char* name, const std::vector<py::ssize_t>& shape);
+
+// A writable, aligned array of exactly S and this shape with a contiguous last axis, to write into.
+template <class S>
+py::array as_output(py::handle object, const char* name, const std::vector<py::ssize_t>& shape);
+
+// Strides count scalars, as the core wants them.
+template <class S>
+std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
+  return array.strides(axis) / static_cast<py::ssize_t>(sizeof(S));
+}
+
+template <class S>
+const S* data(const py::array& array) {
+  return static_cast<const S*>(array.data());
+}
+
+template <class S>
+S* mutable_data(py::array& array) {
+  return static_cast<S*>(array.mutable_data());
+}
+
+template <class S>
+constexpr const char* dtype_name() {
+  return sizeof(S) == 4 ? "float32" : "float64";
+}
+
+}  // namespace cellgate::python

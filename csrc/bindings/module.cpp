@@ -1,0 +1,66 @@
+// The module cellgate._core: registers, and holds nothing itself. pybind11 turns
+// std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
+#include "../core/dispatch.hpp"
+#include "../core/plan.hpp"
+#include "../core/threads.hpp"
+#include "../core/floating_mode.hpp"
+#include "model.hpp"
+
+namespace cellgate::python {
+namespace {
+
+py::list names(const std::vector<const KernelTable*>& tables) {
+  py::list list;
+  for (const KernelTable* table : tables) list.append(table->name);
+  return list;
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = CELLGATE_VERSION;
+  info["compiler"] = CELLGATE_COMPILER;
+  info["isas_built"] = names(built_kernel_tables());
+  info["isas_supported"] = names(supported_kernel_tables());
+  info["isa_active"] = active_kernel_table().name;
+  info["threads"] = get_num_threads();
+  return info;
+}
+
+template <class S>
+py::array activated(const std::string& name, py::handle given) {
+  const py::array x = as_floats<S>(given, "x");
+  py::array_t<S> in = py::array_t<S, py::array::c_style>(x), out(in.size());
+  const Kernels<S>& kernels = cellgate::kernels<S>(active_kernel_table());
+  const FlushDenormals flush;
+  (name == "tanh" ? kernels.tanh : kernels.sigmoid)(in.data(), out.mutable_data(), in.size());
+  return out.reshape(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+}
+
+py::array activation(const std::string& name, py::handle x) {
+  if (name != "sigmoid" && name != "tanh") bad_value("name", "must be sigmoid or tanh", name);
+  return py::array_t<float>::check_(x) ? activated<float>(name, x) : activated<double>(name, x);
+}
+
+void set_split_by_name(const std::string& name) {
+  if (name == "auto") return set_split(Split::kAuto);
+  if (name == "rows") return set_split(Split::kRows);
+  if (name == "units") return set_split(Split::kUnits);
+  bad_value("split", "must be auto, rows or units", name);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  active_kernel_table();  // an unusable CELLGATE_ISA is an error of the import
+  get_num_threads();      // and so is an unusable CELLGATE_NUM_THREADS
+  module.def("build_info", &build_info);
+  module.def("active_isa", [] { return active_kernel_table().name; });
+  module.def("get_num_threads", &get_num_threads);
+  module.def("set_num_threads", &set_num_threads, py::arg("num_threads"));
+  module.def("_activation", &activation, py::arg("name"), py::arg("x"));
+  module.def("_set_split", &set_split_by_name, py::arg("split"));
+  register_model(module);
+  register_stream(module);
+}
+
+}  // namespace cellgate::python

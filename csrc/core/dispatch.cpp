@@ -1,0 +1,66 @@
+// Run-time choice of the instruction set.
+#include "dispatch.hpp"
+
+#include <cstdlib>
+#include <stdexcept>
+
+extern "C" {
+#define CELLGATE_ISA(name, test) extern const cellgate::KernelTable cellgate_kernels_##name;
+#include "isa_list.inc"
+#undef CELLGATE_ISA
+}
+
+namespace cellgate {
+namespace {
+
+std::string quoted_names(const std::vector<const KernelTable*>& tables) {
+  std::string names;
+  for (const KernelTable* table : tables) names += (names.empty() ? "" : ", ") + std::string(table->name);
+  return names;
+}
+
+const KernelTable& named(const char* argument, const std::string& name) {
+  for (const KernelTable* table : supported_kernel_tables()) {
+    if (name == table->name) return *table;
+  }
+  bool built = false;
+  for (const KernelTable* table : built_kernel_tables()) built |= name == table->name;
+  throw std::invalid_argument(std::string(argument) + ": must be one of " +
+                              quoted_names(supported_kernel_tables()) + " on this CPU, got '" + name +
+                              (built ? "', which this CPU does not support" : "', which is not built in"));
+}
+
+}  // namespace
+
+const std::vector<const KernelTable*>& built_kernel_tables() {
+  static const std::vector<const KernelTable*> tables = {
+#define CELLGATE_ISA(name, test) &cellgate_kernels_##name,
+#include "isa_list.inc"
+#undef CELLGATE_ISA
+  };
+  return tables;
+}
+
+const std::vector<const KernelTable*>& supported_kernel_tables() {
+  static const std::vector<const KernelTable*> tables = [] {
+    std::vector<const KernelTable*> found;
+#define CELLGATE_ISA(name, test) \
+  if (test) found.push_back(&cellgate_kernels_##name);
+#include "isa_list.inc"
+#undef CELLGATE_ISA
+    return found;
+  }();
+  return tables;
+}
+
+const KernelTable& kernel_table(const std::string& name) { return named("isa", name); }
+
+const KernelTable& active_kernel_table() {
+  static const KernelTable& table = []() -> const KernelTable& {
+    const char* forced = std::getenv("CELLGATE_ISA");
+    return forced && *forced ? named("CELLGATE_ISA", forced) : *supported_kernel_tables().front();
+  }();
+  return table;
+}
+
+}  // namespace cellgate

@@ -1,0 +1,32 @@
+// Which instruction sets were built, which this CPU has, which one runs. Called by everything that
+// needs a KernelTable; knows the tables only through the list that isa.cmake generates.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "../kernels/kernel_table.hpp"
+
+namespace cellgate {
+
+// All tables in this build, best first.
+const std::vector<const KernelTable*>& built_kernel_tables();
+
+// Those whose instructions this CPU and operating system support, best first.
+const std::vector<const KernelTable*>& supported_kernel_tables();
+
+// A supported table by name. Throws std::invalid_argument listing the supported ones.
+const KernelTable& kernel_table(const std::string& name);
+
+// The table of this process: CELLGATE_ISA if set, else the best supported one. Chosen at the first
+// call; throws std::invalid_argument when CELLGATE_ISA is unknown or unsupported.
+const KernelTable& active_kernel_table();
+
+template <class S>
+const Kernels<S>& kernels(const KernelTable& table);
+template <>
+inline const Kernels<float>& kernels<float>(const KernelTable& table) { return table.f32; }
+template <>
+inline const Kernels<double>& kernels<double>(const KernelTable& table) { return table.f64; }
+
+}  // namespace cellgate

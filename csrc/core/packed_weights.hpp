@@ -1,0 +1,68 @@
+// The weights of a model in the layout kernels read (see kernel_table.hpp), packed once and never
+// changed after: any number of calls, streams and threads share one. Built by bindings and capi.
+#pragma once
+
+#include <vector>
+
+#include "config.hpp"
+#include "dispatch.hpp"
+#include "workspace.hpp"
+
+namespace cellgate {
+
+// One layer and direction in PyTorch's layout, gates in the order i, f, g, o. All row-major.
+template <class S>
+struct LayerWeights {
+  const S* w_ih;  // [4H, I of the layer]
+  const S* w_hh;  // [4H, P or H]
+  const S* b_ih;  // [4H], null without bias
+  const S* b_hh;  // [4H], null without bias
+  const S* w_hr;  // [P, H], null without projection
+};
+
+template <class S>
+struct MutableLayerWeights {
+  S *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+};
+
+template <class S>
+struct PackedLayer {
+  std::int64_t input_size = 0;
+  AlignedBuffer<S> w;       // [blocks] panels of depth input_size
+  AlignedBuffer<S> r;       // [blocks] panels of depth P or H
+  AlignedBuffer<S> bias;    // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
+  AlignedBuffer<S> b_ih, b_hh;  // [4H] as given: the sum cannot be taken apart again
+  AlignedBuffer<S> projection;  // [panels of 4 * lanes columns] of depth H
+};
+
+template <class S>
+class Model {
+ public:
+  // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
+  // layer 0 forward, layer 0 reverse, layer 1 forward, ... Throws as validate() does.
+  Model(const Config& config, const std::vector<LayerWeights<S>>& weights,
+        const KernelTable& table = active_kernel_table());
+
+  const Config& config() const { return config_; }
+  const Kernels<S>& kernels() const { return kernels_; }
+  const PackedLayer<S>& layer(std::int64_t layer, std::int64_t direction) const {
+    return layers_[static_cast<std::size_t>(layer * config_.directions() + direction)];
+  }
+  std::int64_t lanes() const { return kernels_.lanes; }
+  std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
+  std::int64_t padded_hidden() const { return blocks() * lanes(); }
+  std::int64_t projection_panels() const {
+    return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes());
+  }
+
+  // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given.
+  // Members of `to` that the configuration does not have are not touched.
+  void unpack(std::int64_t layer, std::int64_t direction, const MutableLayerWeights<S>& to) const;
+
+ private:
+  Config config_;
+  const Kernels<S>& kernels_;
+  std::vector<PackedLayer<S>> layers_;
+};
+
+}  // namespace cellgate

@@ -1,0 +1,42 @@
+// How one layer's work is split between threads. Called by sequence.cpp only.
+#pragma once
+
+#include <cstdint>
+
+namespace cellgate {
+
+// threads = direction_teams * row_groups * members. A team owns one direction (or both, one after
+// the other) of one group of rows; its members own blocks of hidden units and meet at a barrier
+// after each step. None of this changes a bit of the result: sums are never split.
+struct Plan {
+  int direction_teams = 1;
+  int row_groups = 1;
+  int members = 1;
+  int threads() const { return direction_teams * row_groups * members; }
+};
+
+// What the plan depends on.
+struct Work {
+  std::int64_t rows;         // sequences with at least one step
+  std::int64_t steps;        // of the longest
+  std::int64_t row_steps;    // valid steps of all
+  std::int64_t directions;
+  std::int64_t blocks;       // blocks of hidden units
+  double multiplies;         // fused multiply-adds for one row and step, one direction
+  double recurrent_bytes;    // packed recurrent weights of one direction
+  double multiplies_per_us;  // of one thread at its best
+};
+
+// kAuto: the cost model decides. The others use every thread asked for, split over rows or over
+// units, however small the work: tests need that to compare the splits.
+enum class Split { kAuto, kRows, kUnits };
+Split get_split();
+void set_split(Split split);
+
+// The number of threads that pay for this work, at most `limit`.
+int threads_that_pay(const Work& work, int limit);
+
+// The best plan for exactly the threads there are (fewer if some would have nothing to do).
+Plan choose_plan(const Work& work, int threads);
+
+}  // namespace cellgate

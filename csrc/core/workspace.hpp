@@ -1,0 +1,88 @@
+// Aligned memory: owned buffers for weights, and an arena that one call lays its arrays out in.
+// Used by packed_weights, sequence and stream.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <new>
+#include <utility>
+
+namespace cellgate {
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+
+template <class S>
+class AlignedBuffer {
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::size_t count) : count_(count) {
+    if (count == 0) return;
+    if (count > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(S)) throw std::bad_alloc();
+    const std::size_t bytes = (count * sizeof(S) + kAlignment - 1) / kAlignment * kAlignment;
+    data_ = static_cast<S*>(std::aligned_alloc(kAlignment, bytes));
+    if (!data_) throw std::bad_alloc();
+  }
+  AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~AlignedBuffer() { std::free(data_); }
+
+  S* data() { return data_; }
+  const S* data() const { return data_; }
+  std::size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+
+ private:
+  void swap(AlignedBuffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+  }
+
+  S* data_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+// Hands out consecutive aligned arrays. A layout is walked twice: once over no memory to learn its
+// size, once over a block of that size; see Workspace.
+class Arena {
+ public:
+  explicit Arena(std::byte* base = nullptr) : base_(base) {}
+
+  template <class S>
+  S* take(std::int64_t count) {
+    const std::size_t n = static_cast<std::size_t>(count);
+    if (n > (std::numeric_limits<std::size_t>::max() / 4 - used_) / sizeof(S)) throw std::bad_alloc();
+    S* at = base_ ? reinterpret_cast<S*>(base_ + used_) : nullptr;
+    used_ += (n * sizeof(S) + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* base_;
+  std::size_t used_ = 0;
+};
+
+// Memory that grows to the largest layout asked for and is kept: the second call of the same shape
+// allocates nothing.
+class Workspace {
+ public:
+  // Layout must be constructible from an Arena&, followed by `args`.
+  template <class Layout, class... Args>
+  Layout lay_out(const Args&... args) {
+    Arena measure;
+    Layout(measure, args...);
+    if (measure.used() > memory_.size()) memory_ = AlignedBuffer<std::byte>(measure.used());
+    Arena arena(memory_.data());
+    return Layout(arena, args...);
+  }
+
+ private:
+  AlignedBuffer<std::byte> memory_;
+};
+
+}  // namespace cellgate

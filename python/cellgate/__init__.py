@@ -1,0 +1,23 @@
+"""cellgate: the LSTM for CPUs.
+
+Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by step, and `load`
+reads a model from a file.
+"""
+
+from ._core import active_isa, build_info, get_num_threads, set_num_threads
+from .formats import load
+from .lstm import LSTM
+from .stream import Stream
+
+__all__ = [
+    "LSTM",
+    "Stream",
+    "__version__",
+    "active_isa",
+    "build_info",
+    "get_num_threads",
+    "load",
+    "set_num_threads",
+]
+
+__version__: str = build_info()["version"]

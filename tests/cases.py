@@ -1,0 +1,139 @@
+"""Models, inputs and comparisons of bits that several tests share."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cellgate
+import numpy as np
+from cellgate import reference
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+SIZES = (1, 7, 8, 9, 15, 16, 17, 33)  # they straddle the lanes of every instruction set
+DTYPES = ("float32", "float64")
+
+
+class Case(NamedTuple):
+    """A model and one call of it."""
+
+    lstm: cellgate.LSTM
+    x: NDArray[Any]
+    state: tuple[NDArray[Any], NDArray[Any]] | None = None
+    lengths: NDArray[Any] | None = None
+    reset: NDArray[Any] | None = None
+
+    def run(self, lstm: cellgate.LSTM | None = None) -> tuple[Any, Any, Any]:
+        return (lstm or self.lstm)(
+            self.x, self.state, lengths=self.lengths, reset=self.reset, return_cells=True
+        )
+
+    def reference(self) -> tuple[Any, Any, Any]:
+        return reference.forward(
+            self.lstm.state_dict(),
+            self.x,
+            self.state,
+            lengths=self.lengths,
+            reset=self.reset,
+            batch_first=self.lstm.batch_first,
+        )
+
+
+def make_case(
+    lstm: cellgate.LSTM,
+    steps: int,
+    batch: int | None,
+    seed: int,
+    *,
+    with_state: bool = True,
+    with_lengths: bool = False,
+    with_reset: bool = False,
+) -> Case:
+    """Values in [-2, 2) that are the same on every machine; `batch` None gives unbatched input."""
+    random = np.random.Generator(np.random.PCG64(seed)).random
+
+    def values(*shape: int | None) -> NDArray[Any]:
+        size = tuple(n for n in shape if n is not None)
+        return (4 * random(size) - 2).astype(lstm.dtype)
+
+    rows = lstm.num_layers * (2 if lstm.bidirectional else 1)
+    swapped = lstm.batch_first and batch is not None
+    plane = (batch, steps) if swapped else (steps, batch)
+    h = values(rows, batch, lstm.proj_size or lstm.hidden_size)
+    c = values(rows, batch, lstm.hidden_size)
+    x = values(*plane, lstm.input_size)
+    lengths = np.floor(random(1 if batch is None else batch) * (steps + 1)).astype(np.int64)
+    reset = random(tuple(n for n in plane if n is not None)) < 0.25
+    return Case(
+        lstm,
+        x,
+        (h, c) if with_state else None,
+        lengths if with_lengths and batch is not None else None,
+        reset if with_reset else None,
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn, dtype: str, *, ragged: bool = False, **fixed: Any) -> Case:
+    """Any configuration and any call of it; `fixed` pins arguments of LSTM.
+
+    `ragged` pins that there is a batch and that it has lengths.
+    """
+    hidden_size = draw(st.sampled_from(SIZES))
+    config = {
+        "input_size": draw(st.sampled_from(SIZES)),
+        "hidden_size": hidden_size,
+        "num_layers": draw(st.integers(1, 3)),
+        "bias": draw(st.booleans()),
+        "batch_first": draw(st.booleans()),
+        "bidirectional": draw(st.booleans()),
+        "proj_size": draw(st.sampled_from([0, *(n for n in SIZES if n < hidden_size)])),
+        "seed": draw(st.integers(0, 999)),
+        **fixed,
+    }
+    return make_case(
+        cellgate.LSTM(**config, dtype=dtype),
+        draw(st.sampled_from([0, 1, 2, 3, 5, 16, 17, 40])),
+        draw(st.sampled_from([None, 0, 1, 2, 3, 4, 6, 7, 17][ragged:])),
+        draw(st.integers(0, 999)),
+        with_state=draw(st.booleans()),
+        with_lengths=ragged or draw(st.booleans()),
+        with_reset=draw(st.booleans()),
+    )
+
+
+def flat(result: Any) -> Iterator[NDArray[Any]]:
+    """The arrays in nested tuples and lists, in order."""
+    if isinstance(result, (tuple, list)):
+        for item in result:
+            yield from flat(item)
+    else:
+        yield result
+
+
+def bits(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as unsigned integers; every NaN is the same one."""
+    array = np.array(array, order="C", ndmin=1)
+    array[np.isnan(array)] = np.nan
+    return array.view(f"u{array.itemsize}")
+
+
+def digest(result: Any) -> str:
+    """A hash of shapes, dtypes and bits."""
+    sha = hashlib.sha256()
+    for array in flat(result):
+        sha.update(f"{array.dtype.str}{array.shape}".encode())
+        sha.update(bits(array).tobytes())
+    return sha.hexdigest()
+
+
+def assert_same_bits(actual: Any, wanted: Any) -> None:
+    for left, right in zip(flat(actual), flat(wanted), strict=True):
+        assert left.dtype == right.dtype
+        assert left.shape == right.shape
+        np.testing.assert_array_equal(bits(left), bits(right))

@@ -1,0 +1,43 @@
+"""Settings of the whole suite: hypothesis, the header that proves the ISA, thread counts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import cellgate
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Examples are drawn from a fixed seed, so that a failure in CI is a failure everywhere;
+# HYPOTHESIS_PROFILE=explore draws new ones, and more.
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile(
+    "explore", settings.get_profile("suite"), derandomize=False, max_examples=2000
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+def pytest_report_header() -> str:
+    info = cellgate.build_info()
+    return (
+        f"cellgate {info['version']}: {info['isa_active']} active, "
+        f"{', '.join(info['isas_supported'])} supported, {info['threads']} threads"
+    )
+
+
+@pytest.fixture
+def restore_threads() -> Iterator[None]:
+    """For tests that call set_num_threads."""
+    before = cellgate.get_num_threads()
+    yield
+    cellgate.set_num_threads(before)

@@ -1,0 +1,134 @@
+"""Instruction sets: the one asked for is the one that runs, and all with FMA give equal bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cellgate
+import numpy as np
+import pytest
+from cases import DTYPES
+from cellgate import _core
+from fingerprint import fingerprint
+from tolerances import BOUNDS
+
+TESTS = Path(__file__).parent
+WITHOUT_FMA = {"baseline"}  # rounds each product, so it stands outside the equality of bits
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A new interpreter with CELLGATE_ISA and the like as given, and otherwise as here."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_forced_isa_or_else_the_best_is_active() -> None:
+    info = cellgate.build_info()
+    forced = os.environ.get("CELLGATE_ISA")
+    assert cellgate.active_isa() == info["isa_active"] == (forced or info["isas_supported"][0])
+    assert set(info["isas_supported"]) <= set(info["isas_built"])
+
+
+def test_every_expected_isa_is_supported() -> None:
+    """CI names in CELLGATE_EXPECT_ISAS what its machine must be able to test."""
+    expected = {name for name in os.environ.get("CELLGATE_EXPECT_ISAS", "").split(",") if name}
+    assert expected <= set(cellgate.build_info()["isas_supported"])
+
+
+@pytest.mark.parametrize("isa", cellgate.build_info()["isas_supported"])
+def test_each_supported_isa_can_be_forced(isa: str) -> None:
+    result = python("-c", "import cellgate; print(cellgate.active_isa())", CELLGATE_ISA=isa)
+    assert (result.stdout.strip(), result.stderr) == (isa, "")
+
+
+@pytest.mark.parametrize(
+    "isa",
+    [
+        "sse9",
+        "AVX2 ",
+        "auto",
+        *(set(cellgate.build_info()["isas_built"]) - set(cellgate.build_info()["isas_supported"])),
+    ],
+)
+def test_an_isa_that_cannot_run_is_an_error_at_import(isa: str) -> None:
+    result = python("-c", "import cellgate", CELLGATE_ISA=isa)
+    assert result.returncode == 1
+    last_line = result.stderr.splitlines()[-1]
+    assert last_line.startswith("ValueError: CELLGATE_ISA: ")
+    assert repr(isa) in last_line
+    for supported in cellgate.build_info()["isas_supported"]:
+        assert supported in last_line
+
+
+class TestFingerprint:
+    """tests/fingerprint.json holds the hashes of the ISAs with FMA, as one of them gave them."""
+
+    stored: dict[str, str] = json.loads((TESTS / "fingerprint.json").read_text())
+
+    def test_of_this_process(self) -> None:
+        if cellgate.active_isa() in WITHOUT_FMA:
+            assert fingerprint().keys() == self.stored.keys() - {"isa"}
+        else:
+            assert fingerprint() == {k: v for k, v in self.stored.items() if k != "isa"}
+
+    @pytest.mark.parametrize(
+        "isa", [n for n in cellgate.build_info()["isas_supported"] if n not in WITHOUT_FMA]
+    )
+    @pytest.mark.parametrize("threads", ["1", "4"])
+    def test_of_each_isa_with_fma(self, isa: str, threads: str) -> None:
+        result = python("fingerprint.py", CELLGATE_ISA=isa, CELLGATE_NUM_THREADS=threads)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout) == {**self.stored, "isa": isa}
+
+
+class TestActivations:
+    @staticmethod
+    def inputs(dtype: str) -> np.ndarray:
+        random = np.random.default_rng(1)
+        exponents = random.uniform(-20, 8, 200_000)
+        values = 2.0**exponents * random.choice([-1, 1], exponents.size)
+        return np.concatenate([values, np.linspace(-110, 110, 100_001)]).astype(dtype)
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+    def test_error_in_ulp(self, name: str, dtype: str) -> None:
+        """Against long double, of 64 bits of mantissa or more; float32 is tried whole in C++."""
+        assert np.finfo(np.longdouble).nmant >= 63
+        x = self.inputs(dtype)
+        wide = x.astype(np.longdouble)
+        wanted = np.tanh(wide) if name == "tanh" else 1 / (1 + np.exp(-wide))
+        actual = _core._activation(name, x)
+        # Subnormal results may be flushed to zero: an ulp is never less than that of `tiny`.
+        ulp = np.spacing(np.maximum(np.abs(wanted).astype(dtype), np.finfo(dtype).tiny))
+        normal = np.abs(wanted) >= np.finfo(dtype).tiny
+        error = np.abs(actual - wanted)[normal] / ulp[normal]
+        assert error.max() <= BOUNDS["activation ulp"].value
+        assert (np.abs(actual[~normal]) <= np.finfo(dtype).tiny).all()
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_ends_and_middle_are_exact(self, dtype: str) -> None:
+        x = np.array([-np.inf, -0.0, 0.0, np.inf, np.nan], dtype)
+        np.testing.assert_array_equal(_core._activation("sigmoid", x), [0, 0.5, 0.5, 1, np.nan])
+        tanh = _core._activation("tanh", x)
+        np.testing.assert_array_equal(tanh, [-1, 0, 0, 1, np.nan])
+        assert np.signbit(tanh[:3]).tolist() == [True, True, False]
+
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_the_place_in_a_vector_does_not_matter(self, dtype: str) -> None:
+        x = self.inputs(dtype)[:100]
+        for name in ("sigmoid", "tanh"):
+            whole = _core._activation(name, x)
+            alone: list[Any] = [_core._activation(name, x[k : k + 1])[0] for k in range(100)]
+            np.testing.assert_array_equal(alone, whole)
