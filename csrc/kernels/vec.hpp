@@ -103,6 +103,40 @@ CELLGATE_INLINE f64v fma(f64v a, f64v b, f64v c) {
 #endif
 }
 
+// x limited to [low, high]; NaN stays NaN (x86 min and max return their second operand then). Here
+// because GCC turns the comparison and choice written with operators into two instructions a side.
+CELLGATE_INLINE f32v clamp(f32v x, f32v low, f32v high) {
+#if defined(__AVX512F__)
+  constexpr __mmask16 all = 0xffff;  // the forms without a mask give false warnings in GCC 12
+  return _mm512_maskz_max_ps(all, low, _mm512_maskz_min_ps(all, high, x));
+#elif defined(__AVX2__) && defined(__FMA__)
+  return _mm256_max_ps(low, _mm256_min_ps(high, x));
+#elif defined(__x86_64__)
+  return _mm_max_ps(low, _mm_min_ps(high, x));
+#elif defined(__aarch64__)
+  return vmaxq_f32(low, vminq_f32(high, x));
+#else
+  x = x > high ? high : x;
+  return x < low ? low : x;
+#endif
+}
+
+CELLGATE_INLINE f64v clamp(f64v x, f64v low, f64v high) {
+#if defined(__AVX512F__)
+  constexpr __mmask8 all = 0xff;
+  return _mm512_maskz_max_pd(all, low, _mm512_maskz_min_pd(all, high, x));
+#elif defined(__AVX2__) && defined(__FMA__)
+  return _mm256_max_pd(low, _mm256_min_pd(high, x));
+#elif defined(__x86_64__)
+  return _mm_max_pd(low, _mm_min_pd(high, x));
+#elif defined(__aarch64__)
+  return vmaxq_f64(low, vminq_f64(high, x));
+#else
+  x = x > high ? high : x;
+  return x < low ? low : x;
+#endif
+}
+
 // The bits of a register read as another type of the same size.
 template <class To, class From>
 CELLGATE_INLINE To bit_cast(From v) {

@@ -1,0 +1,131 @@
+// sigmoid and tanh of one register, for the tail of the cell, and of arrays. Used by
+// cell_forward-inl.hpp and kernels.cpp; calls only vec.hpp.
+//
+// Both reduce the argument by whole powers of two. Adding kShift rounds a quotient to the integer
+// n, which stands in the low bits of the sum, offset by kShift's own low bits; shifted up into the
+// exponent it is the power of two. Each ends in one division, and every step before it is exact or
+// fma, so that a result is accurate down to the denormals and NaN comes through. No comparison but
+// the clamp, no choice between cases: x is limited to where the function has reached its bounds.
+//
+// Accuracy, float32: within 2 ulp of the correctly rounded value, tests/cpp/test_activations.cpp
+// (all 2^32 arguments, every instruction set). float64: 4 ulp, the same test on samples.
+// All constants: tools/fit_activations.py, which prints them with interval and error.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernel_table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+constexpr double kLog2e = 0x1.71547652b82fep+0;
+constexpr double kLn2 = 0x1.62e42fefa39efp-1;
+
+// tanh(r) = r B(r^2) / A(r^2) on |r| <= ln2/4: relative error 0.05 * 2^-53.
+constexpr double kA1 = 0x1.c7195e65eaeefp-2, kA2 = 0x1.03fc9264937e3p-6;
+constexpr double kB1 = 0x1.c710244256806p-4, kB2 = 0x1.1532377b3ca22p-10;
+
+// exp(-x) = 2^n N(r) / D(r), r = x + n ln2, |r| <= ln2/2, so sigmoid(x) = D / (D + 2^n N).
+// Both terms are scaled by 2^-60, for n reaches 151 in the tail; D has it in its coefficients.
+// Remez' fit, relative error 0.16 * 2^-24. The factor 1.6 puts N and D where float32 is finest,
+// just below 2, and the coefficients are the float32 neighbours with the smallest worst error.
+CELLGATE_INLINE f32v sigmoid(f32v x) {
+  constexpr float kShift = 0x1.8p23f + (127 - 60);
+  constexpr float kLn2High = 0x1.62e4p-1f;  // 16 bits: n * kLn2High is exact without FMA too
+  constexpr float kLn2Low = 0x1.7f7d1cp-20f;
+  constexpr float kN0 = 0x1.99999ap+0f, kN1 = -0x1.eb8f7ep-1f, kN2 = 0x1.eb792ap-3f, kN3 = -0x1.b3e74cp-6f;
+  constexpr float kD0 = 0x1.99999ap-60f, kD1 = 0x1.47a3b6p-61f, kD2 = 0x1.4744a6p-64f;
+
+  x = clamp(x, broadcast(-105.0f), broadcast(40.0f));
+  const f32v sum = fma(x, broadcast(static_cast<float>(-kLog2e)), broadcast(kShift));
+  const f32v n = sum - broadcast(kShift);
+  const f32v r = fma(n, broadcast(kLn2Low), fma(n, broadcast(kLn2High), x));
+  const f32v numerator = fma(r, fma(r, fma(r, broadcast(kN3), broadcast(kN2)), broadcast(kN1)), broadcast(kN0));
+  const f32v denominator = fma(r, fma(r, broadcast(kD2), broadcast(kD1)), broadcast(kD0));
+  const f32v power = bit_cast<f32v>(bit_cast<i32v>(sum) << 23);
+  return denominator / fma(power, numerator, denominator);
+}
+
+// exp(2x) = 2^n exp(2r), r = x - n ln2/2, |r| <= ln2/4. With u = tanh(r) and p = 2^n,
+//   tanh(x) = ((p - 1) + (p + 1) u) / ((p + 1) + (p - 1) u),
+// which for n = 0 is u itself: small arguments keep their relative accuracy. 1 - p stands for
+// p - 1 because 0 * -0 - 0 = -0: tanh(-0) = -0, and tanh(-x) = -tanh(x) for every x.
+// What n ln2/2 lacks in digits hardly reaches tanh, which is flat where n is large.
+// u = r + r^3 (C1 + C2 r^2), Remez' fit, relative error 0.93 * 2^-24, largest where 2 ulp allow it;
+// the coefficients are the float32 neighbours with the smallest worst error.
+CELLGATE_INLINE f32v tanh(f32v x) {
+  constexpr float kShift = 0x1.8p23f + 127;
+  constexpr float kC1 = -0x1.554feep-2f, kC2 = 0x1.0c8146p-3f;
+
+  x = clamp(x, broadcast(-10.0f), broadcast(10.0f));
+  const f32v sum = fma(x, broadcast(static_cast<float>(2 * kLog2e)), broadcast(kShift));
+  const f32v n = sum - broadcast(kShift);
+  const f32v r = fma(n, broadcast(static_cast<float>(-kLn2 / 2)), x);
+  const f32v t = r * r;
+  const f32v u = fma(r * t, fma(t, broadcast(kC2), broadcast(kC1)), r);
+  const f32v power = bit_cast<f32v>(bit_cast<i32v>(sum) << 23);
+  const f32v less = 1.0f - power, more = 1.0f + power;
+  return fma(more, u, -less) / fma(less, -u, more);
+}
+
+// As in float32, with exp(-r) = (1 - u) / (1 + u), u = tanh(r / 2) = r/2 B(r^2 / 4) / A(r^2 / 4).
+// n reaches 1077, the scale is 2^-500.
+CELLGATE_INLINE f64v sigmoid(f64v x) {
+  constexpr double kShift = 0x1.8p52 + (1023 - 500);
+  constexpr double kLn2High = 0x1.62e42fefa38p-1;  // 42 bits: n * kLn2High is exact without FMA too
+  constexpr double kLn2Low = 0x1.ef35793c7673p-45;
+
+  x = clamp(x, broadcast(-747.0), broadcast(40.0));
+  const f64v sum = fma(x, broadcast(-kLog2e), broadcast(kShift));
+  const f64v n = sum - broadcast(kShift);
+  const f64v r = fma(n, broadcast(kLn2Low), fma(n, broadcast(kLn2High), x));
+  const f64v t = r * r;
+  const f64v a = fma(t, fma(t, broadcast(kA2 / 16), broadcast(kA1 / 4)), broadcast(1.0));
+  const f64v b = fma(t, fma(t, broadcast(kB2 / 32), broadcast(kB1 / 8)), broadcast(0.5));
+  const f64v numerator = fma(-r, b, a), denominator = fma(r, b, a) * 0x1p-500;
+  const f64v power = bit_cast<f64v>(bit_cast<i64v>(sum) << 52);
+  return denominator / fma(power, numerator, denominator);
+}
+
+// As in float32, with u = r B / A and both sides of the quotient multiplied by A.
+CELLGATE_INLINE f64v tanh(f64v x) {
+  constexpr double kShift = 0x1.8p52 + 1023;
+
+  x = clamp(x, broadcast(-20.0), broadcast(20.0));
+  const f64v sum = fma(x, broadcast(2 * kLog2e), broadcast(kShift));
+  const f64v n = sum - broadcast(kShift);
+  const f64v r = fma(n, broadcast(-kLn2 / 2), x);
+  const f64v t = r * r;
+  const f64v a = fma(t, fma(t, broadcast(kA2), broadcast(kA1)), broadcast(1.0));
+  const f64v rb = r * fma(t, fma(t, broadcast(kB2), broadcast(kB1)), broadcast(1.0));
+  const f64v power = bit_cast<f64v>(bit_cast<i64v>(sum) << 52);
+  const f64v less = 1.0 - power, more = 1.0 + power;
+  return fma(more, rb, -(less * a)) / fma(less, -rb, more * a);
+}
+
+// out[j] = f(x[j]) for j < count; out may be x.
+template <class S, class F>
+CELLGATE_INLINE void map_array(const S* x, S* out, std::int64_t count, F f) {
+  constexpr int lanes = Simd<S>::lanes;
+  std::int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) store(out + j, f(load(x + j)));
+  if (j < count) {
+    S tail[lanes] = {};
+    std::memcpy(tail, x + j, static_cast<std::size_t>(count - j) * sizeof(S));
+    store_first(out + j, f(load(tail)), count - j);
+  }
+}
+
+template <class S>
+void sigmoid_array(const S* x, S* out, std::int64_t count) noexcept {
+  map_array(x, out, count, [](auto v) { return sigmoid(v); });
+}
+
+template <class S>
+void tanh_array(const S* x, S* out, std::int64_t count) noexcept {
+  map_array(x, out, count, [](auto v) { return tanh(v); });
+}
+
+}  // namespace
