@@ -1,4 +1,13 @@
-"""Settings of the whole suite: hypothesis, the header that proves the ISA, thread counts."""
+"""Settings of the whole suite: hypothesis, the header that proves the ISA, thread counts.
+
+Environment variables that the tests read:
+
+CELLGATE_ISA            the instruction set to test; a test proves that it is the one in use
+CELLGATE_EXPECT_ISAS    names, with commas, of those that this machine must support
+CELLGATE_REQUIRE        names of packages (torch, silero) whose tests must not be skipped
+CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py then reads
+HYPOTHESIS_PROFILE      suite (few examples, always the same) or explore (many, new each time)
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cellgate
 import numpy as np
 import pytest
 from cases import DTYPES, SIZES, Case, assert_same_bits, cases, digest, make_case
+from cellgate import _core
 from hypothesis import given
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 both = pytest.mark.parametrize("dtype", DTYPES)
 
@@ -87,20 +93,27 @@ class TestBatch:
 
 
 class TestThreads:
+    @pytest.fixture(params=["auto", "rows", "units"])
+    def split(self, request: pytest.FixtureRequest, restore_threads: None) -> Iterator[None]:
+        """How the work is split: as the cost model says, or over all threads in either way."""
+        _core._set_split(request.param)
+        yield
+        _core._set_split("auto")
+
     @both
     @pytest.mark.parametrize(
         ("sizes", "steps", "batch"),
         [
             ((64, 128), 30, 1),
             ((64, 256), 30, 3),
-            ((64, 128), 30, 16),
+            ((9, 17), 12, 16),
             ((64, 256), 9, 64),
             ((300, 513), 5, 9),
             ((512, 512), 20, 1),
         ],
         ids=str,
     )
-    @pytest.mark.parametrize("config", [{}, {"bidirectional": True}, {"proj_size": 40}], ids=str)
+    @pytest.mark.parametrize("config", [{}, {"bidirectional": True}, {"proj_size": 16}], ids=str)
     def test_the_number_does_not_matter(
         self,
         sizes: tuple[int, int],
@@ -108,7 +121,7 @@ class TestThreads:
         batch: int,
         config: dict,
         dtype: str,
-        restore_threads: None,
+        split: None,
     ) -> None:
         lstm = cellgate.LSTM(*sizes, 2, **config, dtype=dtype, seed=1)
         case = make_case(lstm, steps, batch, seed=2, with_lengths=batch > 3, with_reset=True)
@@ -118,6 +131,19 @@ class TestThreads:
             assert cellgate.get_num_threads() == threads
             digests[threads] = digest(case.run())
         assert len(set(digests.values())) == 1, digests
+
+    @given(cases("float32"), st.sampled_from(["rows", "units"]), st.sampled_from([2, 3, 4]))
+    def test_any_case_on_any_number(self, case: Case, how: str, threads: int) -> None:
+        before = cellgate.get_num_threads()
+        try:
+            cellgate.set_num_threads(1)
+            wanted = case.run()
+            cellgate.set_num_threads(threads)
+            _core._set_split(how)
+            assert_same_bits(case.run(), wanted)
+        finally:
+            cellgate.set_num_threads(before)
+            _core._set_split("auto")
 
 
 class TestChunks:

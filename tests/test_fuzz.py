@@ -77,16 +77,41 @@ anything = st.one_of(
 )
 
 
-def zeros(*shape: int) -> np.ndarray:
-    return np.zeros(shape, np.float32)
+@st.composite
+def near(draw: st.DrawFn, good: np.ndarray) -> Any:
+    """Like `good` but for some of: its dtype, its shape, its values, its layout, being an array."""
+    array = good
+    if draw(st.booleans()):
+        array = array.astype(
+            draw(st.sampled_from(["f4", "f2", ">f4", "f8", "i1", "i8", "?", "O", "c8"]))
+        )
+    if draw(st.booleans()):
+        sizes = [draw(st.sampled_from([n, n, n + 1, 1, 0])) for n in array.shape]
+        array = np.resize(
+            array, draw(st.sampled_from([sizes, sizes[1:], sizes[::-1], [*sizes, 1]]))
+        )
+    if draw(st.booleans()) and array.size and array.dtype.kind in "fiu":
+        special = [np.nan, np.inf, 1e300] if array.dtype.kind == "f" else [7, 2**62, -1]
+        with np.errstate(over="ignore"):
+            value = np.array(draw(st.sampled_from(special))).astype(array.dtype)
+        array = array.copy()
+        array.flat[draw(st.integers(0, array.size - 1))] = value
+    forms = [
+        array,
+        np.flip(array) if array.ndim else array,
+        np.asfortranarray(array),
+        array.tolist(),
+    ]
+    return draw(st.sampled_from(forms))
 
 
-def mostly(good: Any) -> st.SearchStrategy[Any]:
-    """`good` half of the time, so that the other arguments of the call are looked at too."""
-    return st.one_of(st.just(good), anything)
+@st.composite
+def wrong(draw: st.DrawFn, good: Any) -> Any:
+    """Anything, and oftener what only just misses `good`, or does not miss it."""
+    if draw(st.sampled_from([False, False, False, True])):
+        return draw(anything)
+    return tuple(draw(near(p)) for p in good) if isinstance(good, tuple) else draw(near(good))
 
-
-refused = contextlib.suppress(TypeError, ValueError)
 
 lstm = cellgate.LSTM(5, 7, 2, seed=1)
 both_ways = cellgate.LSTM(5, 7, bidirectional=True, seed=1)
@@ -98,46 +123,50 @@ def weights(model: cellgate.LSTM) -> str:
     return digest([*model.state_dict().values()])
 
 
+def good_state(model: cellgate.LSTM, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = model.num_layers * (2 if model.bidirectional else 1)
+    widths = (model.proj_size or model.hidden_size, model.hidden_size)
+    return tuple(np.ones((rows, batch_size, width), np.float32) for width in widths)
+
+
 @many
-@given(
-    st.sampled_from([lstm, both_ways, projected, double]),
-    mostly(zeros(2, 3, 5)),
-    mostly(None),
-    mostly(None),
-    mostly(None),
-    st.one_of(st.just("zero"), scalars),
-    st.one_of(st.booleans(), scalars),
-)
-def test_call(
-    model: cellgate.LSTM, x: Any, state: Any, lengths: Any, reset: Any, padding: Any, cells: Any
-) -> None:
+@given(st.sampled_from([lstm, both_ways, projected, double]), st.data())
+def test_call(model: cellgate.LSTM, data: st.DataObject) -> None:
+    plane = (3, 2) if model.batch_first else (2, 3)
+    arguments: dict[str, Any] = {
+        "x": np.ones((*plane, 5), np.float32),
+        "state": good_state(model, 3),
+        "lengths": np.array([2, 0, 1]),
+        "reset": np.ones(plane, bool),
+    }
+    for name in data.draw(st.sets(st.sampled_from([*arguments]), min_size=1, max_size=2)):
+        arguments[name] = data.draw(wrong(arguments[name]), name)
     before = weights(model)
-    with refused:
-        model(x, state, lengths=lengths, reset=reset, padding=padding, return_cells=cells)
+    with contextlib.suppress(TypeError, ValueError):
+        model(**arguments)
     assert weights(model) == before
 
 
 @many
-@given(
-    st.sampled_from([lstm, projected, double]),
-    st.sampled_from([1, 3]),
-    st.sampled_from(["step", "run", "state", "reset"]),
-    anything,
-    mostly(None),
-)
-def test_stream(
-    model: cellgate.LSTM, batch_size: int, method: str, argument: Any, out: Any
-) -> None:
+@given(st.sampled_from([lstm, projected, double]), st.sampled_from([1, 3]), st.data())
+def test_stream(model: cellgate.LSTM, batch_size: int, data: st.DataObject) -> None:
     stream = model.stream(batch_size)
     stream.step(np.ones((batch_size, 5), np.float32))
     before = digest(list(stream.state))
+    method = data.draw(st.sampled_from(["step", "run", "state", "reset"]))
+    plane = [2, batch_size] if method == "run" else [batch_size]
+    x = np.ones((*(plane[::-1] if model.batch_first else plane), 5), np.float32)
+    out = np.ones((*x.shape[:-1], model.proj_size or 7), model.dtype)
     try:
         if method == "state":
-            stream.state = argument
+            stream.state = data.draw(wrong(good_state(model, batch_size)))
         elif method == "reset":
-            stream.reset(argument)
+            rows = data.draw(st.sampled_from([np.arange(batch_size), np.ones(batch_size, bool)]))
+            stream.reset(data.draw(wrong(rows)))
         else:
-            getattr(stream, method)(argument, out)
+            getattr(stream, method)(
+                data.draw(st.just(x) | wrong(x)), data.draw(st.none() | st.just(out) | wrong(out))
+            )
     except (TypeError, ValueError):
         assert digest(list(stream.state)) == before
     stream.step(np.ones((batch_size, 5), np.float32))  # still works
@@ -150,12 +179,15 @@ names = st.one_of(
 
 
 @many
-@given(st.dictionaries(names, anything) | anything, st.booleans())
-def test_load_state_dict(entries: Any, complete: bool) -> None:
+@given(st.dictionaries(names, anything, max_size=1), st.data())
+def test_load_state_dict(others: dict[Any, Any], data: st.DataObject) -> None:
     model = cellgate.LSTM(5, 7, dtype="float64", seed=1)
     before = weights(model)
-    if complete and isinstance(entries, dict):
-        entries = {**model.state_dict(), **entries}
+    entries: Any = {**model.state_dict(), **others}
+    for name in data.draw(st.sets(st.sampled_from([*model.state_dict()]), max_size=2)):
+        entries[name] = data.draw(wrong(model.state_dict()[name]), name)
+    if data.draw(st.integers(0, 4)) == 0:
+        entries = data.draw(anything)
     try:
         model.load_state_dict(entries)
     except (TypeError, ValueError):
@@ -166,7 +198,7 @@ option_names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional",
 not_numbers = anything.filter(lambda value: not hasattr(value, "__index__"))
 
 
-@many
+@settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from([*option_names, "dtype", "seed"]), not_numbers, max_size=3),
     st.lists(st.integers(-3, 9) | st.integers(2**40, 2**80) | not_numbers, min_size=2, max_size=3),
@@ -176,7 +208,7 @@ def test_constructor(options: dict[str, Any], sizes: list[Any]) -> None:
         cellgate.LSTM(*sizes, **options)
 
 
-@many
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damaged_files(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"

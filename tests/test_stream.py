@@ -81,15 +81,31 @@ def test_out_is_written_and_returned(method: str) -> None:
     assert getattr(stream, method)(x, out=out) is out
 
 
-@pytest.mark.parametrize("method", ["step", "run"])
-def test_out_may_be_the_input(method: str) -> None:
-    lstm = cellgate.LSTM(7, 7, seed=1)
-    first, second = lstm.stream(3), lstm.stream(3)
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("batch_size", [1, 2, 17])
+def test_a_step_may_write_over_its_input(batch_size: int, num_layers: int) -> None:
+    lstm = cellgate.LSTM(70, 70, num_layers, seed=1)
+    first, second = lstm.stream(batch_size), lstm.stream(batch_size)
+    x = np.linspace(-1, 1, batch_size * 70, dtype=np.float32).reshape(batch_size, 70)
+    shifted = np.concatenate([x.ravel(), np.zeros(35, np.float32)])
+    out = shifted[35:].reshape(batch_size, 70)  # overlaps with the input, half a row on
+    for _ in range(3):
+        wanted = first.step(x.copy())
+        shifted[: x.size] = x.ravel()
+        assert_same_bits(second.step(shifted[: x.size].reshape(x.shape), out), wanted)
+        assert_same_bits(second.state, first.state)
+        x = wanted
+    wanted = first.step(x.copy())
+    assert_same_bits(second.step(x, x), wanted)
+
+
+def test_a_run_may_not_write_over_its_input() -> None:
+    stream = cellgate.LSTM(7, 7, seed=1).stream(3)
     x = np.linspace(-1, 1, 126, dtype=np.float32).reshape(6, 3, 7)
-    x = x[0] if method == "step" else x
-    wanted = getattr(first, method)(x.copy())
-    assert_same_bits(getattr(second, method)(x, out=x), wanted)
-    assert_same_bits(second.state, first.state)
+    for out in (x, x[:, ::-1]):
+        with pytest.raises(ValueError, match=r"^out: must not share memory with x"):
+            stream.run(x, out)
+    assert not any(s.any() for s in stream.state)
 
 
 def test_steps_do_not_share_memory() -> None:

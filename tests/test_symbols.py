@@ -16,6 +16,8 @@ import pytest
 CSRC = Path(__file__).parents[1] / "csrc"
 OBJECTS = os.environ.get("CELLGATE_KERNEL_OBJECTS")  # where CI's build keeps its objects
 
+FLAGS = ["-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-ffp-contract=off"]
+
 # What the compiler itself may call or refer to; none of it is compiled here.
 ALLOWED_UNDEFINED = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
 
@@ -65,8 +67,7 @@ def test_an_object_exports_its_table_alone(isa: str, tmp_path: Path) -> None:
         [
             compiler,
             "-std=c++17",
-            "-O2",
-            "-fPIC",
+            *FLAGS,
             f"-DCELLGATE_ISA_NAME={isa}",
             *isa_rows()[isa],
             f"-I{CSRC / 'kernels'}",

@@ -67,6 +67,22 @@ def test_a_stream_per_thread() -> None:
     assert together(8, work) == alone
 
 
+@pytest.mark.parametrize("hidden_size", [7, 300])
+def test_threads_that_share_a_stream_take_turns(hidden_size: int) -> None:
+    """All give the same input, so that the order of their steps makes no difference."""
+    stream = cellgate.LSTM(5, hidden_size, seed=1).stream(2)
+    alone = stream.copy()
+    x = np.linspace(-1, 1, 10, dtype=np.float32).reshape(2, 5)
+    outputs = [digest(alone.step(x)) for _ in range(4 * 50)]
+
+    def work(_: int) -> list[str]:
+        return [digest(stream.step(x)) for _ in range(50)]
+
+    results = together(4, work)
+    assert sorted(output for part in results for output in part) == sorted(outputs)
+    assert digest(list(stream.state)) == digest(list(alone.state))
+
+
 def test_calls_while_weights_are_replaced_see_the_old_or_the_new() -> None:
     lstm, other = cellgate.LSTM(16, 33, seed=1), cellgate.LSTM(16, 33, seed=2)
     case = make_case(lstm, 12, 5, seed=3)

@@ -21,6 +21,12 @@ if importlib.util.find_spec("torch") is None:
 
 import torch
 
+torch.set_num_threads(1)  # its own threads would only be in the way
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:LSTM with projections is not supported with oneDNN:UserWarning"
+)
+
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 CONFIGS = [
     {

@@ -5,20 +5,29 @@
 
 namespace cellgate::python {
 
-std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + (shape.size() == 1 ? ",)" : ")");
-}
-
 namespace {
 
-std::vector<py::ssize_t> shape_of(const py::array& array) {
-  return {array.shape(), array.shape() + array.ndim()};
+template <class Sizes>
+std::string joined(const Sizes* begin, const Sizes* end) {
+  std::string text = "(";
+  for (const Sizes* size = begin; size != end; ++size)
+    text += (size == begin ? "" : ", ") + std::to_string(*size);
+  return text + (end - begin == 1 ? ",)" : ")");
 }
 
-bool is_aligned(const py::array& array) {
-  return array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+bool is_aligned(const py::array& array) { return array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_; }
+
+// An ndarray, not of a subclass: what almost every argument is.
+bool is_plain(py::handle object) {
+  return reinterpret_cast<PyObject*>(Py_TYPE(object.ptr())) ==
+         reinterpret_cast<PyObject*>(py::detail::npy_api::get().PyArray_Type_);
+}
+
+// Whether scalars are S in native byte order; without creating a dtype object to compare with.
+template <class S>
+bool holds(const py::array& array) {
+  const auto* type = py::detail::array_descriptor_proxy(py::detail::array_proxy(array.ptr())->descr);
+  return type->type_num == py::dtype::num_of<S>() && (type->byteorder == '=' || type->byteorder == '|');
 }
 
 bool last_axis_contiguous(const py::array& array) {
@@ -26,8 +35,8 @@ bool last_axis_contiguous(const py::array& array) {
   return rank == 0 || array.shape(rank - 1) <= 1 || array.strides(rank - 1) == array.itemsize();
 }
 
-void require_shape(const char* name, const py::array& array, const std::vector<py::ssize_t>& shape) {
-  if (shape_of(array) != shape) {
+void require_shape(const char* name, const py::array& array, const Shape& shape) {
+  if (!shape.is_of(array)) {
     bad_value(name, "must have shape " + shape_text(shape), "shape " + shape_text(array));
   }
 }
@@ -39,7 +48,8 @@ py::array converted(const py::array& array, const char* dtype, const char* order
 
 }  // namespace
 
-std::string shape_text(const py::array& array) { return shape_text(shape_of(array)); }
+std::string shape_text(const Shape& shape) { return joined(shape.begin(), shape.end()); }
+std::string shape_text(const py::array& array) { return joined(array.shape(), array.shape() + array.ndim()); }
 
 std::string type_text(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
@@ -52,6 +62,7 @@ void bad_type(const std::string& name, const std::string& wanted, const std::str
 }
 
 py::array as_array(py::handle object, const char* name) {
+  if (is_plain(object)) return py::reinterpret_borrow<py::array>(object);
   if (py::isinstance<py::array>(object)) {
     if (py::hasattr(object, "mask")) bad_type(name, "must be an array without a mask", type_text(object));
     return py::reinterpret_borrow<py::array>(object);
@@ -69,7 +80,7 @@ py::array as_array(py::handle object, const char* name) {
 template <class S>
 py::array as_floats(py::handle object, const char* name) {
   py::array array = as_array(object, name);
-  if (!py::array_t<S>::check_(array)) {
+  if (!holds<S>(array)) {
     const py::dtype dtype = array.dtype();
     if (dtype.kind() != 'f' || dtype.itemsize() > static_cast<py::ssize_t>(sizeof(S))) {
       bad_type(name, std::string("dtype must be ") + dtype_name<S>() + " or a narrower float",
@@ -77,20 +88,19 @@ py::array as_floats(py::handle object, const char* name) {
     }
     return converted(array, dtype_name<S>());
   }
-  if (!is_aligned(array) || !last_axis_contiguous(array) ) return converted(array, dtype_name<S>());
+  if (!is_aligned(array) || !last_axis_contiguous(array)) return converted(array, dtype_name<S>());
   return array;
 }
 
 template <class S>
-std::pair<py::array, py::array> as_state(py::handle object, const std::vector<py::ssize_t>& h_shape,
-                                         const std::vector<py::ssize_t>& c_shape) {
+std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape, const Shape& c_shape) {
   const bool pair = py::isinstance<py::tuple>(object) || py::isinstance<py::list>(object);
   if (!pair) bad_type("state", "must be a pair (h, c) of arrays", type_text(object));
   const auto members = py::reinterpret_borrow<py::sequence>(object);
   if (members.size() != 2) {
     bad_value("state", "must be a pair (h, c)", std::to_string(members.size()) + " items");
   }
-  const auto member = [](const py::object& given, const char* name, const std::vector<py::ssize_t>& shape) {
+  const auto member = [](const py::object& given, const char* name, const Shape& shape) {
     py::array array = as_floats<S>(given, name);
     require_shape(name, array, shape);
     const bool contiguous = array.flags() & py::array::c_style;
@@ -122,7 +132,7 @@ py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bo
   return lengths;
 }
 
-py::array as_flags(py::handle object, const char* name, const std::vector<py::ssize_t>& shape) {
+py::array as_flags(py::handle object, const char* name, const Shape& shape) {
   py::array array = as_array(object, name);
   if (array.dtype().kind() != 'b') {
     bad_type(name, "dtype must be bool", py::str(array.dtype()).cast<std::string>());
@@ -132,13 +142,11 @@ py::array as_flags(py::handle object, const char* name, const std::vector<py::ss
 }
 
 template <class S>
-py::array as_output(py::handle object, const char* name, const std::vector<py::ssize_t>& shape) {
-  if (!py::array_t<S>::check_(object)) {
-    const bool is_array = py::isinstance<py::array>(object);
-    bad_type(name, std::string("must be an array of ") + dtype_name<S>(),
-             is_array ? py::str(py::reinterpret_borrow<py::array>(object).dtype()).cast<std::string>() : type_text(object));
-  }
+py::array as_output(py::handle object, const char* name, const Shape& shape) {
+  const auto wanted = [] { return std::string("must be an array of ") + dtype_name<S>(); };
+  if (!is_plain(object) && !py::isinstance<py::array>(object)) bad_type(name, wanted(), type_text(object));
   py::array array = py::reinterpret_borrow<py::array>(object);
+  if (!holds<S>(array)) bad_type(name, wanted(), py::str(array.dtype()).cast<std::string>());
   require_shape(name, array, shape);
   if (!array.writeable()) bad_value(name, "must be writable", "a read-only array");
   if (!is_aligned(array) || !last_axis_contiguous(array)) {
@@ -147,13 +155,23 @@ py::array as_output(py::handle object, const char* name, const std::vector<py::s
   return array;
 }
 
+template <class S>
+py::array new_array(const Shape& shape) {
+  auto& api = py::detail::npy_api::get();
+  PyObject* made = api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, py::dtype::of<S>().release().ptr(), shape.rank(),
+      reinterpret_cast<const Py_intptr_t*>(shape.begin()), nullptr, nullptr, 0, nullptr);
+  if (!made) throw py::error_already_set();
+  return py::reinterpret_steal<py::array>(made);
+}
+
+template py::array new_array<float>(const Shape&);
+template py::array new_array<double>(const Shape&);
 template py::array as_floats<float>(py::handle, const char*);
 template py::array as_floats<double>(py::handle, const char*);
-template py::array as_output<float>(py::handle, const char*, const std::vector<py::ssize_t>&);
-template py::array as_output<double>(py::handle, const char*, const std::vector<py::ssize_t>&);
-template std::pair<py::array, py::array> as_state<float>(py::handle, const std::vector<py::ssize_t>&,
-                                                         const std::vector<py::ssize_t>&);
-template std::pair<py::array, py::array> as_state<double>(py::handle, const std::vector<py::ssize_t>&,
-                                                          const std::vector<py::ssize_t>&);
+template py::array as_output<float>(py::handle, const char*, const Shape&);
+template py::array as_output<double>(py::handle, const char*, const Shape&);
+template std::pair<py::array, py::array> as_state<float>(py::handle, const Shape&, const Shape&);
+template std::pair<py::array, py::array> as_state<double>(py::handle, const Shape&, const Shape&);
 
 }  // namespace cellgate::python

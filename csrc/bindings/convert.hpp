@@ -5,17 +5,47 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
-#include <vector>
+#include <utility>
 
 namespace cellgate::python {
 
 namespace py = pybind11;
 
-std::string shape_text(const std::vector<py::ssize_t>& shape);  // "(7, 3, 39)"
+// Up to three axes, without an allocation: a streaming step makes several.
+class Shape {
+ public:
+  Shape(std::initializer_list<py::ssize_t> sizes) : rank_(static_cast<int>(sizes.size())) {
+    std::copy(sizes.begin(), sizes.end(), sizes_);
+  }
+  // An array's, which must have three axes at most.
+  explicit Shape(const py::array& array) : rank_(static_cast<int>(array.ndim())) {
+    std::copy_n(array.shape(), rank_, sizes_);
+  }
+  int rank() const { return rank_; }
+  const py::ssize_t* begin() const { return sizes_; }
+  const py::ssize_t* end() const { return sizes_ + rank_; }
+  py::ssize_t& back() { return sizes_[rank_ - 1]; }
+  Shape without_last() const {
+    Shape shorter = *this;
+    --shorter.rank_;
+    return shorter;
+  }
+  bool is_of(const py::array& array) const {
+    return array.ndim() == rank_ && std::equal(begin(), end(), array.shape());
+  }
+
+ private:
+  py::ssize_t sizes_[3] = {};
+  int rank_;
+};
+
+std::string shape_text(const Shape& shape);  // "(7, 3, 39)"
 std::string shape_text(const py::array& array);
-std::string type_text(py::handle object);        // "NoneType", "list", ...
+std::string type_text(py::handle object);  // "NoneType", "list", ...
 
 [[noreturn]] void bad_value(const std::string& name, const std::string& wanted, const std::string& got);
 [[noreturn]] void bad_type(const std::string& name, const std::string& wanted, const std::string& got);
@@ -30,18 +60,21 @@ py::array as_floats(py::handle object, const char* name);
 
 // (h, c) with exactly these shapes, C-contiguous.
 template <class S>
-std::pair<py::array, py::array> as_state(py::handle object, const std::vector<py::ssize_t>& h_shape,
-                                         const std::vector<py::ssize_t>& c_shape);
+std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape, const Shape& c_shape);
 
 // [B] of int64 in [0, steps], contiguous. `unbatched` also takes a scalar.
 py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched);
 
 // Bool with exactly this shape; strides may be anything.
-py::array as_flags(py::handle object, const char* name, const std::vector<py::ssize_t>& shape);
+py::array as_flags(py::handle object, const char* name, const Shape& shape);
 
 // A writable, aligned array of exactly S and this shape with a contiguous last axis, to write into.
 template <class S>
-py::array as_output(py::handle object, const char* name, const std::vector<py::ssize_t>& shape);
+py::array as_output(py::handle object, const char* name, const Shape& shape);
+
+// A new array, its values not yet set.
+template <class S>
+py::array new_array(const Shape& shape);
 
 // Strides count scalars, as the core wants them.
 template <class S>

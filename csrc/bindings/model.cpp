@@ -6,8 +6,6 @@
 namespace cellgate::python {
 namespace {
 
-using Shape = std::vector<py::ssize_t>;
-
 // Calls visit(name, shape, member of LayerWeights, index of the layer and direction) in PyTorch's
 // order for all parameters that the configuration has.
 template <class Weights, class Visit>
@@ -32,19 +30,21 @@ SharedModel<S> build(const Config& config, const py::dict& parameters) {
   validate(config, sizeof(S));
   std::vector<Weights> weights(static_cast<std::size_t>(config.num_layers * config.directions()), Weights{});
   std::vector<py::array> alive;
-  for_each_parameter<Weights>(config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
-    if (!parameters.contains(name)) throw py::value_error("parameters: " + name + " is missing");
-    const py::object given = parameters[name.c_str()];
-    if (!py::array_t<S, py::array::c_style>::check_(given)) {
-      bad_type("parameters: " + name, std::string("must be a contiguous array of ") + dtype_name<S>(), type_text(given));
-    }
-    alive.push_back(as_floats<S>(given, name.c_str()));
-    const py::array& array = alive.back();
-    if (Shape(array.shape(), array.shape() + array.ndim()) != shape) {
-      bad_value("parameters: " + name, "has a wrong shape", shape_text(array));
-    }
-    weights[index].*member = data<S>(array);
-  });
+  for_each_parameter<Weights>(
+      config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
+        if (!parameters.contains(name)) throw py::value_error("parameters: " + name + " is missing");
+        const py::object given = parameters[name.c_str()];
+        if (!py::array_t<S, py::array::c_style>::check_(given)) {
+          bad_type("parameters: " + name, std::string("must be a contiguous array of ") + dtype_name<S>(),
+                   type_text(given));
+        }
+        alive.push_back(as_floats<S>(given, name.c_str()));
+        const py::array& array = alive.back();
+        if (!shape.is_of(array)) {
+          bad_value("parameters: " + name, "has a wrong shape", shape_text(array));
+        }
+        weights[index].*member = data<S>(array);
+      });
   const py::gil_scoped_release release;
   return std::make_shared<const Model<S>>(config, weights);
 }
@@ -55,11 +55,12 @@ py::dict unpacked(const Model<S>& model) {
   const Config& config = model.config();
   std::vector<Weights> weights(static_cast<std::size_t>(config.num_layers * config.directions()), Weights{});
   py::dict parameters;
-  for_each_parameter<Weights>(config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
-    py::array_t<S> array(shape);
-    weights[index].*member = array.mutable_data();
-    parameters[name.c_str()] = std::move(array);
-  });
+  for_each_parameter<Weights>(
+      config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
+        py::array array = new_array<S>(shape);
+        weights[index].*member = mutable_data<S>(array);
+        parameters[name.c_str()] = std::move(array);
+      });
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     for (std::int64_t d = 0; d < config.directions(); ++d) {
       model.unpack(layer, d, weights[static_cast<std::size_t>(layer * config.directions() + d)]);
@@ -72,10 +73,12 @@ template <class S>
 py::tuple run(const Model<S>& model, py::handle x_given, py::handle state, py::handle lengths_given,
               py::handle reset_given, bool batch_first, bool return_cells) {
   const Config& config = model.config();
-  const std::string wanted = std::string("must be (T, I) or ") + (batch_first ? "(B, T, I)" : "(T, B, I)");
   const py::array x = as_floats<S>(x_given, "x");
   const bool unbatched = x.ndim() == 2;
-  if (x.ndim() != 2 && x.ndim() != 3) bad_value("x", wanted, "shape " + shape_text(x));
+  if (x.ndim() != 2 && x.ndim() != 3) {
+    bad_value("x", std::string("must be (T, I) or ") + (batch_first ? "(B, T, I)" : "(T, B, I)"),
+              "shape " + shape_text(x));
+  }
   if (x.shape(x.ndim() - 1) != config.input_size) {
     bad_value("x", "last axis must be " + std::to_string(config.input_size), "shape " + shape_text(x));
   }
@@ -96,39 +99,42 @@ py::tuple run(const Model<S>& model, py::handle x_given, py::handle state, py::h
   const auto state_shape = [&](std::int64_t width) {
     return unbatched ? Shape{cells_count, width} : Shape{cells_count, args.batch, width};
   };
-  std::pair<py::array, py::array> initial;
+  std::pair<py::object, py::object> initial;
   if (!state.is_none()) {
-    initial = as_state<S>(state, state_shape(config.output_size()), state_shape(config.hidden_size));
-    args.h0 = data<S>(initial.first);
-    args.c0 = data<S>(initial.second);
+    auto given = as_state<S>(state, state_shape(config.output_size()), state_shape(config.hidden_size));
+    args.h0 = data<S>(given.first);
+    args.c0 = data<S>(given.second);
+    initial = std::move(given);
   }
-  py::array lengths, reset;
+  py::object lengths_kept, reset_kept;  // py::array() would create an empty array
   if (!lengths_given.is_none()) {
-    lengths = as_lengths(lengths_given, args.batch, args.steps, unbatched);
+    py::array lengths = as_lengths(lengths_given, args.batch, args.steps, unbatched);
     args.lengths = data<std::int64_t>(lengths);
+    lengths_kept = std::move(lengths);
   }
   if (!reset_given.is_none()) {
-    Shape shape = laid_out(0);
-    shape.pop_back();
-    reset = as_flags(reset_given, "reset", shape);
+    py::array reset = as_flags(reset_given, "reset", laid_out(0).without_last());
     args.reset = data<unsigned char>(reset);
     args.reset_step = reset.strides(time_axis);
     args.reset_row = unbatched ? 0 : reset.strides(batch_axis);
+    reset_kept = std::move(reset);
   }
 
-  py::array_t<S> y(laid_out(config.directions() * config.output_size()));
-  py::array_t<S> h(state_shape(config.output_size())), c(state_shape(config.hidden_size));
-  args.y = y.mutable_data();
+  py::array y = new_array<S>(laid_out(config.directions() * config.output_size()));
+  py::array h = new_array<S>(state_shape(config.output_size())),
+            c = new_array<S>(state_shape(config.hidden_size));
+  args.y = mutable_data<S>(y);
   args.y_step = stride<S>(y, time_axis);
   args.y_row = unbatched ? 0 : stride<S>(y, batch_axis);
-  args.h_n = h.mutable_data();
-  args.c_n = c.mutable_data();
-  py::array_t<S> cells;
+  args.h_n = mutable_data<S>(h);
+  args.c_n = mutable_data<S>(c);
+  py::object cells = py::none();
   if (return_cells) {
-    cells = py::array_t<S>(laid_out(config.directions() * config.hidden_size));
-    args.cells = cells.mutable_data();
-    args.cells_step = stride<S>(cells, time_axis);
-    args.cells_row = unbatched ? 0 : stride<S>(cells, batch_axis);
+    py::array all = new_array<S>(laid_out(config.directions() * config.hidden_size));
+    args.cells = mutable_data<S>(all);
+    args.cells_step = stride<S>(all, time_axis);
+    args.cells_row = unbatched ? 0 : stride<S>(all, batch_axis);
+    cells = std::move(all);
   }
   {
     const py::gil_scoped_release release;
@@ -143,7 +149,8 @@ py::tuple run(const Model<S>& model, py::handle x_given, py::handle state, py::h
 }  // namespace
 
 PyModel::PyModel(std::int64_t input_size, std::int64_t hidden_size, std::int64_t num_layers, bool bias,
-                 bool bidirectional, std::int64_t proj_size, const std::string& dtype, const py::dict& parameters) {
+                 bool bidirectional, std::int64_t proj_size, const std::string& dtype,
+                 const py::dict& parameters) {
   Config config;
   config.input_size = input_size;
   config.hidden_size = hidden_size;
@@ -167,13 +174,18 @@ py::dict PyModel::parameters() const {
 py::tuple PyModel::forward(py::handle x, py::handle state, py::handle lengths, py::handle reset,
                            bool batch_first, bool return_cells) const {
   return std::visit(
-      [&](const auto& model) { return run(*model, x, state, lengths, reset, batch_first, return_cells); }, model_);
+      [&](const auto& model) { return run(*model, x, state, lengths, reset, batch_first, return_cells); },
+      model_);
 }
 
 void register_model(py::module_& module) {
   py::class_<PyModel, std::shared_ptr<PyModel>>(module, "Model")
-      .def(py::init<std::int64_t, std::int64_t, std::int64_t, bool, bool, std::int64_t, const std::string&,
-                    const py::dict&>(),
+      .def(py::init([](std::int64_t input_size, std::int64_t hidden_size, std::int64_t num_layers, bool bias,
+                       bool bidirectional, std::int64_t proj_size, const std::string& dtype,
+                       const py::dict& parameters) {
+             return std::make_shared<PyModel>(input_size, hidden_size, num_layers, bias, bidirectional,
+                                              proj_size, dtype, parameters);
+           }),
            py::arg("input_size"), py::arg("hidden_size"), py::arg("num_layers"), py::arg("bias"),
            py::arg("bidirectional"), py::arg("proj_size"), py::arg("dtype"), py::arg("parameters"))
       .def("parameters", &PyModel::parameters)

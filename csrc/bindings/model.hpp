@@ -12,14 +12,25 @@ namespace cellgate::python {
 template <class S>
 using SharedModel = std::shared_ptr<const Model<S>>;
 
-class PyModel {
+// pybind11 makes room for an object whose __init__ never ran (cls.__new__(cls)) with the operator
+// new of the registered class. Objects of ours are made by make_shared and make_unique instead, so
+// that this one can refuse: a method would run on memory that nothing was constructed in.
+struct MustBeInitialised {
+  static void* operator new(std::size_t) {
+    throw py::type_error("the object was never initialised: __init__ was not called");
+  }
+  static void* operator new(std::size_t, void* at) { return at; }
+  static void operator delete(void*) {}
+};
+
+class PyModel : public MustBeInitialised {
  public:
   PyModel(std::int64_t input_size, std::int64_t hidden_size, std::int64_t num_layers, bool bias,
           bool bidirectional, std::int64_t proj_size, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset,
-                    bool batch_first, bool return_cells) const;
+  py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset, bool batch_first,
+                    bool return_cells) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

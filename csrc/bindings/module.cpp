@@ -1,10 +1,12 @@
 // The module cellgate._core: registers, and holds nothing itself. pybind11 turns
 // std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
 #include "../core/dispatch.hpp"
+#include "../core/floating_mode.hpp"
 #include "../core/plan.hpp"
 #include "../core/threads.hpp"
-#include "../core/floating_mode.hpp"
 #include "model.hpp"
+
+#include <vector>
 
 namespace cellgate::python {
 namespace {
@@ -28,12 +30,12 @@ py::dict build_info() {
 
 template <class S>
 py::array activated(const std::string& name, py::handle given) {
-  const py::array x = as_floats<S>(given, "x");
-  py::array_t<S> in = py::array_t<S, py::array::c_style>(x), out(in.size());
+  const py::array_t<S, py::array::c_style> in = as_floats<S>(given, "x");
+  py::array_t<S> out(in.size());
   const Kernels<S>& kernels = cellgate::kernels<S>(active_kernel_table());
   const FlushDenormals flush;
   (name == "tanh" ? kernels.tanh : kernels.sigmoid)(in.data(), out.mutable_data(), in.size());
-  return out.reshape(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+  return out.reshape(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
 }
 
 py::array activation(const std::string& name, py::handle x) {
@@ -51,8 +53,6 @@ void set_split_by_name(const std::string& name) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
-  active_kernel_table();  // an unusable CELLGATE_ISA is an error of the import
-  get_num_threads();      // and so is an unusable CELLGATE_NUM_THREADS
   module.def("build_info", &build_info);
   module.def("active_isa", [] { return active_kernel_table().name; });
   module.def("get_num_threads", &get_num_threads);

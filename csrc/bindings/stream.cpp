@@ -6,8 +6,6 @@
 namespace cellgate::python {
 namespace {
 
-using Shape = std::vector<py::ssize_t>;
-
 // Below this many multiply-adds (some microseconds) releasing the interpreter lock costs more than
 // another thread could gain.
 constexpr std::int64_t kWorthReleasing = 1 << 18;
@@ -26,7 +24,7 @@ void exclusively(std::mutex& mutex, bool release, const F& f) {
 }
 
 // What Python sees, whatever the scalar type.
-class PyStream {
+class PyStream : public MustBeInitialised {
  public:
   virtual ~PyStream() = default;
   virtual std::int64_t batch_size() const = 0;
@@ -40,6 +38,9 @@ class PyStream {
 template <class S>
 class StreamOf final : public PyStream {
  public:
+  static void* operator new(std::size_t bytes) { return ::operator new(bytes); }
+  static void operator delete(void* at) { ::operator delete(at); }
+
   StreamOf(SharedModel<S> model, std::int64_t batch, bool batch_first)
       : stream_(std::move(model), batch), batch_first_(batch_first) {
     const Config& c = stream_.config();
@@ -49,8 +50,8 @@ class StreamOf final : public PyStream {
   std::int64_t batch_size() const override { return stream_.batch(); }
 
   py::tuple state() override {
-    py::array_t<S> h(h_shape()), c(c_shape());
-    S *h_to = h.mutable_data(), *c_to = c.mutable_data();
+    py::array h = new_array<S>(h_shape()), c = new_array<S>(c_shape());
+    S *h_to = mutable_data<S>(h), *c_to = mutable_data<S>(c);
     exclusively(stream_.mutex(), false, [&] { stream_.get(h_to, c_to); });
     return py::make_tuple(std::move(h), std::move(c));
   }
@@ -67,19 +68,16 @@ class StreamOf final : public PyStream {
     const bool fits = unbatched || (x.ndim() == 2 && x.shape(0) == stream_.batch());
     if (!fits || x.shape(x.ndim() - 1) != input_size()) {
       const std::string i = std::to_string(input_size()), b = std::to_string(stream_.batch());
-      bad_value("x", "must have shape (" + b + ", " + i + ")" + (stream_.batch() == 1 ? " or (" + i + ",)" : ""),
+      bad_value("x",
+                "must have shape (" + b + ", " + i + ")" + (stream_.batch() == 1 ? " or (" + i + ",)" : ""),
                 "shape " + shape_text(x));
     }
-    py::array out;
-    if (unbatched) {
-      out = result(out_given, {width()});
-    } else {
-      out = result(out_given, {stream_.batch(), width()});
-    }
+    py::array out = result(out_given, unbatched ? Shape{width()} : Shape{stream_.batch(), width()});
     const S* x_from = data<S>(x);
     S* out_to = mutable_data<S>(out);
     const std::ptrdiff_t x_row = unbatched ? 0 : stride<S>(x, 0), out_row = unbatched ? 0 : stride<S>(out, 0);
-    exclusively(stream_.mutex(), work_ > kWorthReleasing, [&] { stream_.step(x_from, x_row, out_to, out_row); });
+    exclusively(stream_.mutex(), work_ > kWorthReleasing,
+                [&] { stream_.step(x_from, x_row, out_to, out_row); });
     return out;
   }
 
@@ -90,11 +88,12 @@ class StreamOf final : public PyStream {
     const bool fits = unbatched || (x.ndim() == 3 && x.shape(batch) == stream_.batch());
     if (!fits || x.shape(x.ndim() - 1) != input_size()) {
       const std::string i = std::to_string(input_size()), b = std::to_string(stream_.batch());
-      bad_value("x", "must have shape " + (batch_first_ ? "(" + b + ", T, " : "(T, " + b + ", ") + i + ")" +
-                         (stream_.batch() == 1 ? " or (T, " + i + ")" : ""),
+      bad_value("x",
+                "must have shape " + (batch_first_ ? "(" + b + ", T, " : "(T, " + b + ", ") + i + ")" +
+                    (stream_.batch() == 1 ? " or (T, " + i + ")" : ""),
                 "shape " + shape_text(x));
     }
-    Shape shape(x.shape(), x.shape() + x.ndim());
+    Shape shape(x);
     shape.back() = width();
     py::array out = result(out_given, shape);
     if (overlap(x, out)) bad_value("out", "must not share memory with x", "an array that does");
@@ -103,7 +102,8 @@ class StreamOf final : public PyStream {
     const std::ptrdiff_t x_step = stride<S>(x, time), x_row = unbatched ? 0 : stride<S>(x, batch);
     const std::ptrdiff_t out_step = stride<S>(out, time), out_row = unbatched ? 0 : stride<S>(out, batch);
     const py::ssize_t steps = x.shape(time);
-    exclusively(stream_.mutex(), true, [&] { stream_.run(steps, x_from, x_step, x_row, out_to, out_step, out_row); });
+    exclusively(stream_.mutex(), true,
+                [&] { stream_.run(steps, x_from, x_step, x_row, out_to, out_step, out_row); });
     return out;
   }
 
@@ -119,11 +119,13 @@ class StreamOf final : public PyStream {
     } else if (kind != 'i' && kind != 'u') {
       bad_type("rows", "dtype must be bool or an integer", py::str(given.dtype()).cast<std::string>());
     }
-    if (given.ndim() > 1) bad_value("rows", "must be one row, (n,) of rows or (B,) of bool", "shape " + shape_text(given));
+    if (given.ndim() > 1)
+      bad_value("rows", "must be one row, (n,) of rows or (B,) of bool", "shape " + shape_text(given));
     const auto indices = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>::ensure(given);
     if (!indices) throw py::error_already_set();
     const std::int64_t* row = indices.data();
-    const auto bad = std::find_if(row, row + indices.size(), [&](std::int64_t r) { return r < 0 || r >= stream_.batch(); });
+    const auto bad = std::find_if(row, row + indices.size(),
+                                  [&](std::int64_t r) { return r < 0 || r >= stream_.batch(); });
     if (bad != row + indices.size()) {
       bad_value("rows", "must be from 0 to " + std::to_string(stream_.batch() - 1), std::to_string(*bad));
     }
@@ -136,10 +138,12 @@ class StreamOf final : public PyStream {
   std::int64_t input_size() const { return stream_.config().input_size; }
   std::int64_t width() const { return stream_.config().output_size(); }
   Shape h_shape() const { return {stream_.config().num_layers, stream_.batch(), width()}; }
-  Shape c_shape() const { return {stream_.config().num_layers, stream_.batch(), stream_.config().hidden_size}; }
+  Shape c_shape() const {
+    return {stream_.config().num_layers, stream_.batch(), stream_.config().hidden_size};
+  }
 
   static py::array result(py::handle out, const Shape& shape) {
-    return out.is_none() ? py::array_t<S>(shape) : as_output<S>(out, "out", shape);
+    return out.is_none() ? new_array<S>(shape) : as_output<S>(out, "out", shape);
   }
   static bool overlap(const py::array& a, const py::array& b) {
     return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
@@ -157,7 +161,8 @@ std::unique_ptr<PyStream> make_stream(const PyModel& model, std::int64_t batch, 
         using M = typename std::decay_t<decltype(*held)>;
         const Config& c = held->config();
         if (c.bidirectional) throw py::value_error("model: must not be bidirectional to stream");
-        const double scalars = static_cast<double>(batch) * static_cast<double>(c.num_layers * 2 + 1) * static_cast<double>(c.hidden_size);
+        const double scalars = static_cast<double>(batch) * static_cast<double>(c.num_layers * 2 + 1) *
+                               static_cast<double>(c.hidden_size);
         if (scalars > 1e15) throw std::bad_alloc();
         if constexpr (std::is_same_v<M, const Model<float>> || std::is_same_v<M, Model<float>>) {
           return std::make_unique<StreamOf<float>>(held, batch, batch_first);

@@ -86,8 +86,8 @@ int get_num_threads() { return thread_limit().load(); }
 
 void set_num_threads(int count) {
   if (count < 1 || count > kMaxThreads) {
-    throw std::invalid_argument("num_threads: must be from 1 to " + std::to_string(kMaxThreads) +
-                                ", got " + std::to_string(count));
+    throw std::invalid_argument("num_threads: must be from 1 to " + std::to_string(kMaxThreads) + ", got " +
+                                std::to_string(count));
   }
   thread_limit().store(count);
 }

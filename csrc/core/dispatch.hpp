@@ -25,8 +25,12 @@ const KernelTable& active_kernel_table();
 template <class S>
 const Kernels<S>& kernels(const KernelTable& table);
 template <>
-inline const Kernels<float>& kernels<float>(const KernelTable& table) { return table.f32; }
+inline const Kernels<float>& kernels<float>(const KernelTable& table) {
+  return table.f32;
+}
 template <>
-inline const Kernels<double>& kernels<double>(const KernelTable& table) { return table.f64; }
+inline const Kernels<double>& kernels<double>(const KernelTable& table) {
+  return table.f64;
+}
 
 }  // namespace cellgate

@@ -33,8 +33,12 @@ template <class S>
 class MemberRun {
  public:
   MemberRun(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member)
-      : team_(team), scratch_(scratch), model_(*team.model), config_(model_.config()),
-        lanes_(model_.lanes()), width_(model_.blocks() * 4 * lanes_),
+      : team_(team),
+        scratch_(scratch),
+        model_(*team.model),
+        config_(model_.config()),
+        lanes_(model_.lanes()),
+        width_(4 * lanes_),
         blocks_(model_.blocks(), member, team.members),
         panels_(model_.projection_panels(), member, team.members) {}
 
@@ -58,7 +62,8 @@ class MemberRun {
   std::int64_t units() const { return (blocks_.end - blocks_.begin) * lanes_; }
 
   void start_cells() {
-    const std::int64_t given = team_.c0 ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin(), 0, units()) : 0;
+    const std::int64_t given =
+        team_.c0 ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin(), 0, units()) : 0;
     for (std::int64_t row = 0; row < team_.rows; ++row) {
       S* c = team_.c + row * model_.padded_hidden() + unit_begin();
       if (given) std::copy_n(team_.c0[row] + unit_begin(), given, c);
@@ -73,7 +78,8 @@ class MemberRun {
     for (; s < steps; ++s) {
       const std::int64_t active = planned.at(s);
       if (rows + active > capacity) break;
-      for (std::int64_t row = 0; row < active; ++row) scratch_.x_rows[rows++] = team_.x[row] + s * team_.x_step;
+      for (std::int64_t row = 0; row < active; ++row)
+        scratch_.x_rows[rows++] = team_.x[row] + s * team_.x_step;
     }
     GemmArgs<S> g{};
     g.rows = rows;
@@ -84,7 +90,8 @@ class MemberRun {
     g.panels = team_.weights->w.data();
     g.start = team_.weights->bias.data();
     g.c = team_.preactivation;
-    g.c_stride = width_;
+    g.c_panel_stride = capacity * width_;
+    g.packed = scratch_.packed;
     model_.kernels().gemm(g);
     return s;
   }
@@ -119,11 +126,11 @@ class MemberRun {
     a.block_end = blocks_.end;
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation;
-    a.preactivation_stride = width_;
+    a.preactivation_block_stride = chunk_rows(team_.rows) * width_;
     a.bias = team_.weights->bias.data();
     a.x = team_.x;
     a.x_offset = s * team_.x_step;
-    a.input_size = team_.weights->input_size;
+    a.input_size = preactivation ? 0 : team_.weights->input_size;
     a.w = team_.weights->w.data();
     find_state(s, a);
     a.recurrent_size = config_.output_size();
@@ -134,7 +141,8 @@ class MemberRun {
     a.out_offset = projects ? 0 : s * team_.y_step;
     a.cells = team_.cells;
     a.cells_offset = s * team_.cells_step;
-    a.scratch = scratch_.partial;
+    a.partial = scratch_.partial;
+    a.packed = scratch_.packed;
     model_.kernels().cell_forward(a);
     team_.barrier->wait(team_.members);
     if (!projects) return;
@@ -149,7 +157,8 @@ class MemberRun {
     g.out = team_.y;
     g.out_offset = s * team_.y_step;
     g.out_columns = config_.proj_size;
-    g.scratch = scratch_.partial;
+    g.partial = scratch_.partial;
+    g.packed = scratch_.packed;
     model_.kernels().gemm(g);
     team_.barrier->wait(team_.members);
   }
@@ -158,7 +167,7 @@ class MemberRun {
   const MemberScratch<S>& scratch_;
   const Model<S>& model_;
   const Config& config_;
-  const std::int64_t lanes_, width_;
+  const std::int64_t lanes_, width_;  // of a vector and of a panel
   const Share blocks_, panels_;
 };
 

@@ -2,6 +2,8 @@
 // Called by sequence.cpp; calls only KernelTable.
 #pragma once
 
+#include <algorithm>
+
 #include "packed_weights.hpp"
 #include "threads.hpp"
 
@@ -27,10 +29,10 @@ struct TeamArgs {
   const S* const* c0;                  // [rows], or null: zero
   const unsigned char* const* resets;  // [rows] or null: flag to read before step s, see layer_run.cpp
   std::ptrdiff_t reset_step;
-  const S* zeros;   // as long as the wider of h and the cell, for rows whose state is reset
-  S* c;             // [rows, padded H]: the cell state while running and at the end
-  S* preactivation; // [chunk_rows(rows), blocks * 4 * lanes]
-  S* unprojected;   // [rows, padded H], with projection only
+  const S* zeros;    // as long as the wider of h and the cell, for rows whose state is reset
+  S* c;              // [rows, padded H]: the cell state while running and at the end
+  S* preactivation;  // [blocks, chunk_rows(rows), 4, lanes]
+  S* unprojected;    // [rows, padded H], with projection only
   S* const* unprojected_rows;
   Barrier* barrier;
   int members;
@@ -42,12 +44,20 @@ struct MemberScratch {
   const S** x_rows;  // [chunk_rows(rows)]
   const S** h_rows;  // [rows]
   S* partial;        // [rows, 4, lanes]
+  S* packed;         // packed_scalars()
 };
 
 // Rows of the x-projection computed at once: as many whole steps as fit, one at least. Enough for
 // the product to run from the cache, few enough for the result to be there still when used.
 constexpr std::int64_t kChunkRows = 96;
 inline std::int64_t chunk_rows(std::int64_t rows) { return rows > kChunkRows ? rows : kChunkRows; }
+
+// Room in which the kernels bring rows together: the x-projection's, a step's, the projection's.
+inline std::int64_t packed_scalars(std::int64_t rows, std::int64_t steps, const Config& config) {
+  const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
+  const std::int64_t step = rows * ((steps == 1 ? input : 0) + config.output_size());
+  return std::max({steps > 1 ? chunk_rows(rows) * input : 0, step, rows * config.hidden_size});
+}
 
 template <class S>
 void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member) noexcept;

@@ -102,7 +102,8 @@ Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weight
       to.b_ih = copy_of(from.b_ih, 4 * hidden);
       to.b_hh = copy_of(from.b_hh, 4 * hidden);
     }
-    for (std::int64_t j = 0; j < 4 * hidden; ++j) sum.data()[j] = config.bias ? from.b_ih[j] + from.b_hh[j] : S(0);
+    for (std::int64_t j = 0; j < 4 * hidden; ++j)
+      sum.data()[j] = config.bias ? from.b_ih[j] + from.b_hh[j] : S(0);
     to.bias = pack(static_cast<const S*>(sum.data()), blocks(), 1, lanes(), gate_rows);
     if (config.proj_size) {
       to.projection =

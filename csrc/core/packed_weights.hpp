@@ -28,9 +28,9 @@ struct MutableLayerWeights {
 template <class S>
 struct PackedLayer {
   std::int64_t input_size = 0;
-  AlignedBuffer<S> w;       // [blocks] panels of depth input_size
-  AlignedBuffer<S> r;       // [blocks] panels of depth P or H
-  AlignedBuffer<S> bias;    // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
+  AlignedBuffer<S> w;           // [blocks] panels of depth input_size
+  AlignedBuffer<S> r;           // [blocks] panels of depth P or H
+  AlignedBuffer<S> bias;        // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
   AlignedBuffer<S> b_ih, b_hh;  // [4H] as given: the sum cannot be taken apart again
   AlignedBuffer<S> projection;  // [panels of 4 * lanes columns] of depth H
 };
@@ -51,9 +51,7 @@ class Model {
   std::int64_t lanes() const { return kernels_.lanes; }
   std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
   std::int64_t padded_hidden() const { return blocks() * lanes(); }
-  std::int64_t projection_panels() const {
-    return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes());
-  }
+  std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
   // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given.
   // Members of `to` that the configuration does not have are not touched.

@@ -21,7 +21,8 @@ constexpr double kStepMicroseconds = 2;
 
 double step_microseconds(const Work& w) {
   // Few rows cannot use the multipliers fully: the weights come from a cache for each step.
-  const double rows = std::max<double>(static_cast<double>(w.row_steps) / std::max<double>(1, static_cast<double>(w.steps)), 4);
+  const double rows = std::max<double>(
+      static_cast<double>(w.row_steps) / std::max<double>(1, static_cast<double>(w.steps)), 4);
   return rows * w.multiplies / w.multiplies_per_us;
 }
 
@@ -31,11 +32,11 @@ Plan best_plan(const Work& w, int threads, Split mode) {
     plan.direction_teams = 2;
     threads /= 2;
   }
-  const bool rows = mode == Split::kRows ||
-                    (mode == Split::kAuto && w.rows >= threads * kRowsForFullTiles &&
-                     w.recurrent_bytes <= kPrivateCacheBytes);
+  const bool rows = mode == Split::kRows || (mode == Split::kAuto && w.rows >= threads * kRowsForFullTiles &&
+                                             w.recurrent_bytes <= kPrivateCacheBytes);
   if (rows) {
-    plan.row_groups = static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, w.rows)));
+    plan.row_groups =
+        static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, w.rows)));
   } else {
     plan.members = static_cast<int>(std::clamp<std::int64_t>(threads, 1, w.blocks));
   }

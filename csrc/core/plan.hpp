@@ -17,9 +17,9 @@ struct Plan {
 
 // What the plan depends on.
 struct Work {
-  std::int64_t rows;         // sequences with at least one step
-  std::int64_t steps;        // of the longest
-  std::int64_t row_steps;    // valid steps of all
+  std::int64_t rows;       // sequences with at least one step
+  std::int64_t steps;      // of the longest
+  std::int64_t row_steps;  // valid steps of all
   std::int64_t directions;
   std::int64_t blocks;       // blocks of hidden units
   double multiplies;         // fused multiply-adds for one row and step, one direction

@@ -20,11 +20,12 @@ struct Layout {
   const unsigned char** resets;
   S *c, *unprojected;  // [directions, B, padded H]
   S* zeros;
-  S* hidden[2];          // [T, B, D * (P or H)]: what one layer hands to the next
-  S* preactivation;      // [direction_teams * row_groups] of [chunk_rows, blocks * 4 * lanes]
+  S* hidden[2];                // [T, B, D * (P or H)]: what one layer hands to the next
+  S* preactivation;            // [direction_teams * row_groups] of [chunk_rows, blocks * 4 * lanes]
   const S **x_rows, **h_rows;  // [threads] of [chunk_rows], [rows]
   S* partial;                  // [threads] of [rows, 4, lanes]
-  std::int64_t group_rows, chunk;
+  S* packed;                   // [threads] of [packed_each]
+  std::int64_t group_rows, chunk, packed_each;
 
   Layout(Arena& arena, const Model<S>& model, const ForwardArgs<S>& args, const Plan& plan) {
     const Config& config = model.config();
@@ -51,6 +52,8 @@ struct Layout {
     x_rows = arena.take<const S*>(hoists ? threads * chunk : 0);
     h_rows = arena.take<const S*>(threads * group_rows);
     partial = arena.take<S>(threads * group_rows * 4 * lanes);
+    packed_each = packed_scalars(group_rows, args.steps, config);
+    packed = arena.take<S>(threads * packed_each);
   }
 };
 
@@ -58,8 +61,12 @@ template <class S>
 class Forward {
  public:
   Forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch)
-      : model_(model), config_(model.config()), args_(args), scratch_(scratch),
-        lease_(threads_that_pay(work(), get_num_threads())), plan_(choose_plan(work(), lease_.size())),
+      : model_(model),
+        config_(model.config()),
+        args_(args),
+        scratch_(scratch),
+        lease_(threads_that_pay(work(), get_num_threads())),
+        plan_(choose_plan(work(), lease_.size())),
         at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {
     while (scratch.barriers.size() < static_cast<std::size_t>(plan_.direction_teams * plan_.row_groups)) {
       scratch.barriers.emplace_back();
@@ -77,7 +84,8 @@ class Forward {
     }
     const std::int64_t directions = config_.directions();
     zero_padding(args_.y, args_.y_step, args_.y_row, directions * config_.output_size());
-    if (args_.cells) zero_padding(args_.cells, args_.cells_step, args_.cells_row, directions * config_.hidden_size);
+    if (args_.cells)
+      zero_padding(args_.cells, args_.cells_step, args_.cells_row, directions * config_.hidden_size);
   }
 
  private:
@@ -97,9 +105,11 @@ class Forward {
     }
     w.directions = config_.directions();
     w.blocks = model_.blocks();
-    const double hidden = static_cast<double>(model_.padded_hidden()), recurrent = static_cast<double>(config_.output_size());
-    w.multiplies = 4 * hidden * (static_cast<double>(config_.layer_input_size(config_.num_layers - 1)) + recurrent) +
-                   static_cast<double>(config_.proj_size) * hidden;
+    const double hidden = static_cast<double>(model_.padded_hidden()),
+                 recurrent = static_cast<double>(config_.output_size());
+    w.multiplies =
+        4 * hidden * (static_cast<double>(config_.layer_input_size(config_.num_layers - 1)) + recurrent) +
+        static_cast<double>(config_.proj_size) * hidden;
     w.recurrent_bytes = 4 * hidden * recurrent * sizeof(S);
     w.multiplies_per_us = 5e3 * static_cast<double>(model_.lanes());  // two per cycle, most of the time
     return w;
@@ -156,9 +166,11 @@ class Forward {
       at_.y[at] = const_cast<S*>(out.base) + first * out.step + row * out.row + d * width;
       at_.h0[at] = args_.h0 ? args_.h0 + (state_row + row) * width : at_.zeros;
       if (args_.c0) at_.c0[at] = args_.c0 + (state_row + row) * hidden;
-      if (args_.cells) at_.cells[at] = args_.cells + first * args_.cells_step + row * args_.cells_row + d * hidden;
+      if (args_.cells)
+        at_.cells[at] = args_.cells + first * args_.cells_step + row * args_.cells_row + d * hidden;
       if (args_.reset) {
-        at_.resets[at] = args_.reset + row * args_.reset_row + (d == 1 ? at_.lengths[i] * args_.reset_step : 0);
+        at_.resets[at] =
+            args_.reset + row * args_.reset_row + (d == 1 ? at_.lengths[i] * args_.reset_step : 0);
       }
       if (config_.proj_size) at_.unprojected_rows[at] = at_.unprojected + at * model_.padded_hidden();
     }
@@ -197,7 +209,8 @@ class Forward {
     const int index = thread / plan_.members, member = thread % plan_.members;
     const int direction_team = index / plan_.row_groups, group = index % plan_.row_groups;
     const MemberScratch<S> own{at_.x_rows + thread * at_.chunk, at_.h_rows + thread * at_.group_rows,
-                               at_.partial + thread * at_.group_rows * 4 * model_.lanes()};
+                               at_.partial + thread * at_.group_rows * 4 * model_.lanes(),
+                               at_.packed + thread * at_.packed_each};
     for (std::int64_t d = direction_team; d < config_.directions(); d += plan_.direction_teams) {
       run_member(team(layer, d, group, index), own, member);
     }

@@ -17,8 +17,8 @@ struct ForwardArgs {
   std::int64_t steps = 0, batch = 0;
   const S* x = nullptr;  // [T, B, I]
   std::ptrdiff_t x_step = 0, x_row = 0;
-  const S* h0 = nullptr;  // [L * D, B, P or H] contiguous; null: zero
-  const S* c0 = nullptr;  // [L * D, B, H] contiguous; null: zero
+  const S* h0 = nullptr;                  // [L * D, B, P or H] contiguous; null: zero
+  const S* c0 = nullptr;                  // [L * D, B, H] contiguous; null: zero
   const std::int64_t* lengths = nullptr;  // [B], each in [0, T]; null: all T
   const unsigned char* reset = nullptr;   // [T, B], nonzero where a new segment begins; null: nowhere
   std::ptrdiff_t reset_step = 0, reset_row = 0;

@@ -14,7 +14,9 @@ template <class S>
 class StreamState {
  public:
   StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch)
-      : model_(std::move(model)), batch_(batch), h_(state_size(model_->config().output_size())),
+      : model_(std::move(model)),
+        batch_(batch),
+        h_(state_size(model_->config().output_size())),
         c_(state_size(model_->config().hidden_size)),
         y_(static_cast<std::size_t>(batch * model_->config().output_size())) {
     clear();
@@ -32,7 +34,8 @@ class StreamState {
   void step(const S* x, std::ptrdiff_t x_row, S* out, std::ptrdiff_t out_row) {
     const std::int64_t width = config().output_size();
     run(1, x, 0, x_row, y_.data(), 0, width);
-    for (std::int64_t row = 0; row < batch_; ++row) std::copy_n(y_.data() + row * width, width, out + row * out_row);
+    for (std::int64_t row = 0; row < batch_; ++row)
+      std::copy_n(y_.data() + row * width, width, out + row * out_row);
   }
 
   // `steps` steps, strides in scalars; y shares nothing with x.

@@ -2,6 +2,10 @@
 // Used by packed_weights, sequence and stream.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +16,7 @@
 namespace cellgate {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+constexpr std::size_t kHugePage = std::size_t{1} << 21;
 
 template <class S>
 class AlignedBuffer {
@@ -20,9 +25,15 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::size_t count) : count_(count) {
     if (count == 0) return;
     if (count > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(S)) throw std::bad_alloc();
-    const std::size_t bytes = (count * sizeof(S) + kAlignment - 1) / kAlignment * kAlignment;
-    data_ = static_cast<S*>(std::aligned_alloc(kAlignment, bytes));
+    // Large buffers get huge pages where the system has them: walking megabytes of weights for each
+    // step would otherwise miss the address translation cache at every other panel.
+    const std::size_t alignment = count * sizeof(S) >= kHugePage ? kHugePage : kAlignment;
+    const std::size_t bytes = (count * sizeof(S) + alignment - 1) / alignment * alignment;
+    data_ = static_cast<S*>(std::aligned_alloc(alignment, bytes));
     if (!data_) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);  // a hint: refusal changes nothing
+#endif
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {

@@ -38,12 +38,11 @@ CELLGATE_INLINE void cell_tail(const Tile<S, R>& gates, const cellgate::CellForw
 
 // The value every sum of a tile begins with.
 template <class S, int R>
-CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S>& args,
-                                std::int64_t row, std::int64_t block) {
+CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S>& args, std::int64_t row,
+                                std::int64_t block) {
   constexpr int lanes = Simd<S>::lanes;
   if (args.preactivation) {
-    const std::ptrdiff_t stride = args.preactivation_stride;
-    load_tile(t, args.preactivation + row * stride + block * 4 * lanes, stride);
+    load_tile(t, args.preactivation + block * args.preactivation_block_stride + row * 4 * lanes, 4 * lanes);
   } else {
     load_tile(t, args.bias + block * 4 * lanes, 0);
   }
@@ -59,49 +58,53 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) start_tile(t[u], args, 0, block + u);
   if (!args.preactivation) {
-    accumulate(t, args.x, args.x_offset, args.w + block * w_panel, w_panel, 0, args.input_size);
+    accumulate(t, SeparateRows<S, R>(args.x, args.x_offset), args.w + block * w_panel, w_panel, 0,
+               args.input_size);
   }
-  accumulate(t, args.h, args.h_offset, args.r + block * r_panel, r_panel, 0, args.recurrent_size);
+  accumulate(t, SeparateRows<S, R>(args.h, args.h_offset), args.r + block * r_panel, r_panel, 0,
+             args.recurrent_size);
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) cell_tail(t[u], args, 0, block + u);
 }
 
+// Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. The sums start
+// anew if `first` and wait in args.partial at the end unless `last`, when the cell follows.
 template <class S>
-CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, std::int64_t block) {
+CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<S>& product,
+                               std::int64_t block, bool first_part, bool last_part) {
   constexpr int lanes = Simd<S>::lanes;
-  const S* w = args.w + block * args.input_size * 4 * lanes;
-  const S* r = args.r + block * args.recurrent_size * 4 * lanes;
-  bool fresh = true;  // no partial sum is in scratch yet
-  const auto segment = [&](const S* const* a, std::ptrdiff_t a_offset, const S* panel,
-                           std::int64_t depth, bool ends_chain) {
-    for_each_k_block<S>(depth, [&](std::int64_t k0, std::int64_t k1, bool, bool last) {
-      for_each_tile(args.rows, [&](std::int64_t row, auto n) {
-        constexpr int R = decltype(n)::value;
-        Tile<S, R> t[1];
-        S* partial = args.scratch + row * 4 * lanes;
-        if (fresh) {
-          start_tile(t[0], args, row, block);
-        } else {
-          load_tile(t[0], partial, 4 * lanes);
-        }
-        accumulate(t, a + row, a_offset, panel, 0, k0, k1);
-        if (last && ends_chain) {
-          cell_tail(t[0], args, row, block);
-        } else {
-          store_tile(t[0], partial, 4 * lanes);
-        }
-      });
-      fresh = false;
+  for_each_k_block(product.depth, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
+    for_each_tile(args.rows, [&](std::int64_t row, auto n) {
+      Tile<S, decltype(n)::value> t;
+      S* partial = args.partial + row * 4 * lanes;
+      if (first && first_part) {
+        start_tile(t, args, row, block);
+      } else {
+        load_tile(t, partial, 4 * lanes);
+      }
+      product.add_to(t, row, block, k0, k1);
+      if (last && last_part) {
+        cell_tail(t, args, row, block);
+      } else {
+        store_tile(t, partial, 4 * lanes);
+      }
     });
-  };
-  if (!args.preactivation) segment(args.x, args.x_offset, w, args.input_size, false);
-  segment(args.h, args.h_offset, r, args.recurrent_size, true);
+  });
 }
 
 template <class S>
 void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   if (args.rows > kTileRows) {
-    for (std::int64_t b = args.block_begin; b < args.block_end; ++b) many_rows(args, b);
+    const std::int64_t blocks = args.block_end - args.block_begin;
+    const bool with_x = !args.preactivation;
+    const Product<S> x(args.x, args.x_offset, args.rows, args.w, args.input_size, with_x ? blocks : 0,
+                       args.packed);
+    const Product<S> h(args.h, args.h_offset, args.rows, args.r, args.recurrent_size, blocks,
+                       args.packed + args.rows * args.input_size);
+    for (std::int64_t b = args.block_begin; b < args.block_end; ++b) {
+      if (with_x) many_rows(args, x, b, true, false);
+      many_rows(args, h, b, !with_x, true);
+    }
     return;
   }
   with_tile_rows(args.rows, [&](auto n) {

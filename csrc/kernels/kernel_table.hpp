@@ -24,13 +24,14 @@ struct GemmArgs {
   const S* const* a;                    // [rows], each pointing at `depth` scalars
   std::ptrdiff_t a_offset;              // scalars added to every row pointer of a
   const S* panels;                      // packed, from panel 0
-  const S* start;   // [panels, 4, lanes], where every sum begins (the bias), or null: zero
-  S* c;             // [rows, c_stride] in panel layout, aligned to a vector; or null, then out
-  std::ptrdiff_t c_stride;
-  S* const* out;               // [rows], used when c is null: columns [0, out_columns) as plain rows
-  std::ptrdiff_t out_offset;   // scalars added to every row pointer of out
-  std::int64_t out_columns;    // nothing at or beyond out_columns is written
-  S* scratch;                  // [rows, 4, lanes], used when c is null
+  const S* start;  // [panels, 4, lanes], where every sum begins (the bias), or null: zero
+  S* c;            // [panels, c_panel_stride / (4 * lanes) >= rows, 4, lanes], aligned; or null, then out
+  std::ptrdiff_t c_panel_stride;
+  S* const* out;              // [rows], used when c is null: columns [0, out_columns) as plain rows
+  std::ptrdiff_t out_offset;  // scalars added to every row pointer of out
+  std::int64_t out_columns;   // nothing at or beyond out_columns is written
+  S* partial;                 // [rows, 4, lanes], aligned, used when c is null
+  S* packed;                  // [rows, depth]: room to bring a into the order it is read in
 };
 
 // One time step of the gates and the cell for the units of some blocks:
@@ -40,29 +41,30 @@ struct CellForwardArgs {
   std::int64_t rows;
   std::int64_t block_begin, block_end;  // blocks of `lanes` hidden units this call computes
   std::int64_t hidden_size;             // out and cells are not written at or beyond it
-  const S* preactivation;               // [rows, preactivation_stride] in panel layout: bias + x W^T;
-  std::ptrdiff_t preactivation_stride;  //   null: start from `bias` and add the x part here
-  const S* bias;                        // [blocks, 4, lanes]
-  const S* const* x;                    // [rows], each of input_size scalars; read if preactivation is null
-  std::ptrdiff_t x_offset;              // scalars added to every row pointer of x
+  const S* preactivation;  // [blocks, preactivation_block_stride] of [rows, 4, lanes]: bias + x W^T;
+  std::ptrdiff_t preactivation_block_stride;  // null: start from `bias` and add the x part here
+  const S* bias;                              // [blocks, 4, lanes]
+  const S* const* x;        // [rows], each of input_size scalars; read if preactivation is null
+  std::ptrdiff_t x_offset;  // scalars added to every row pointer of x
   std::int64_t input_size;
-  const S* w;                           // panels of W, depth input_size
-  const S* const* h;                    // [rows], each of recurrent_size scalars: the state before this step
-  std::ptrdiff_t h_offset;              // scalars added to every row pointer of h
+  const S* w;               // panels of W, depth input_size
+  const S* const* h;        // [rows], each of recurrent_size scalars: the state before this step
+  std::ptrdiff_t h_offset;  // scalars added to every row pointer of h
   std::int64_t recurrent_size;
-  const S* r;                           // panels of R, depth recurrent_size
-  S* c;                                 // [rows, c_stride], aligned to a vector and padded to whole
-  std::ptrdiff_t c_stride;              //   blocks: read as c_prev and overwritten
-  S* const* out;                        // [rows], receives h (the cell output before a projection)
-  std::ptrdiff_t out_offset;            // scalars added to every row pointer of out
-  S* const* cells;                      // [rows] or null: receives a copy of c
+  const S* r;                 // panels of R, depth recurrent_size
+  S* c;                       // [rows, c_stride], aligned to a vector and padded to whole blocks:
+  std::ptrdiff_t c_stride;    //   read as c_prev and overwritten
+  S* const* out;              // [rows], receives h (the cell output before a projection)
+  std::ptrdiff_t out_offset;  // scalars added to every row pointer of out
+  S* const* cells;            // [rows] or null: receives a copy of c
   std::ptrdiff_t cells_offset;
-  S* scratch;                           // [rows, 4, lanes], aligned: partial sums between blocks of k
+  S* partial;  // [rows, 4, lanes], aligned: partial sums between blocks of k
+  S* packed;   // [rows, input_size + recurrent_size]: as in GemmArgs
 };
 
 template <class S>
 struct Kernels {
-  int lanes;            // scalars in one vector register
+  int lanes;  // scalars in one vector register
   void (*gemm)(const GemmArgs<S>&) noexcept;
   void (*cell_forward)(const CellForwardArgs<S>&) noexcept;
   // out[j] = sigmoid(x[j]) and tanh(x[j]) for j < count; out may be x.
@@ -71,7 +73,7 @@ struct Kernels {
 };
 
 struct KernelTable {
-  const char* name;     // as in isa.cmake and CELLGATE_ISA
+  const char* name;  // as in isa.cmake and CELLGATE_ISA
   int vector_bytes;
   Kernels<float> f32;
   Kernels<double> f64;

@@ -5,8 +5,8 @@
 #include "vec.hpp"
 
 #include "activations-inl.hpp"
-#include "gemm-inl.hpp"
 #include "cell_forward-inl.hpp"
+#include "gemm-inl.hpp"
 
 #define CELLGATE_JOIN2(a, b) a##b
 #define CELLGATE_JOIN(a, b) CELLGATE_JOIN2(a, b)

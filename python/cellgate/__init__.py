@@ -4,9 +4,9 @@ Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by s
 reads a model from a file.
 """
 
-from ._core import active_isa, build_info, get_num_threads, set_num_threads
 from .formats import load
 from .lstm import LSTM
+from .runtime import active_isa, build_info, get_num_threads, set_num_threads
 from .stream import Stream
 
 __all__ = [

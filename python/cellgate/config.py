@@ -92,13 +92,12 @@ def checked_config(
             f"proj_size: must be smaller than hidden_size, got {config.proj_size} "
             f"with hidden_size {config.hidden_size}"
         )
-    needed = config.num_parameters * np.dtype(config.dtype).itemsize
-    if needed > (present := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
-        raise MemoryError(
-            f"input_size {config.input_size}, hidden_size {config.hidden_size}, "
-            f"num_layers {config.num_layers}: the weights need {needed} bytes, "
-            f"this machine has {present}"
-        )
+    check_memory(
+        f"weights for input_size {config.input_size}, hidden_size {config.hidden_size}, "
+        f"num_layers {config.num_layers}",
+        config.num_parameters,
+        config,
+    )
     return config
 
 
@@ -113,6 +112,13 @@ def check_int(name: str, value: Any, minimum: int) -> int:
     if number < minimum:
         raise ValueError(f"{name}: must be at least {minimum}, got {number}")
     return number
+
+
+def check_memory(what: str, scalars: int, config: Config) -> None:
+    """Refuse before allocating what this machine cannot hold."""
+    needed = scalars * np.dtype(config.dtype).itemsize
+    if needed > (present := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise MemoryError(f"{what} need {needed} bytes, this machine has {present}")
 
 
 def check_bool(name: str, value: Any) -> bool:

@@ -89,8 +89,8 @@ class LSTM:
     >>> y, (h, c) = lstm(np.zeros((7, 3, 40), np.float32), lengths=[7, 2, 5])
     >>> y.shape, h.shape, c.shape
     ((7, 3, 128), (4, 3, 64), (4, 3, 64))
-    >>> y[2:, 1].any()
-    np.False_
+    >>> bool(y[2:, 1].any())
+    False
     """
 
     __slots__ = ("__weakref__", "_config", "_model")
@@ -149,6 +149,18 @@ class LSTM:
         padding: Literal["zero"] = "zero",
         return_cells: Literal[True],
     ) -> tuple[Float, State, Float]: ...
+
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        padding: Literal["zero"] = "zero",
+        return_cells: bool,
+    ) -> tuple[Float, State] | tuple[Float, State, Float]: ...
 
     def __call__(
         self,

@@ -75,7 +75,7 @@ def checked_parameters(config: Config, given: Any, where: str) -> Parameters:
     if faults or type_faults:
         kind = ValueError if faults else TypeError
         raise kind(f"{where}: " + "; ".join(faults + type_faults))
-    return {name: array.astype(config.dtype) for name, array in parameters.items()}
+    return {name: np.array(a, config.dtype, order="C") for name, a in parameters.items()}
 
 
 def _accepted(config: Config) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _core
-from .config import check_int, describe
+from .config import check_int, check_memory, describe
 from .lstm import LSTM, with_model
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Stream(_core.Stream):
 
     Symbols are those of `LSTM`: T steps, B sequences, I input, H hidden, P projection, L layers.
     Whether a sequence comes whole, in chunks or step by step makes no difference to a single bit
-    of the results. Many streams can share one model, each used by one thread at a time.
+    of the results. Many streams can share one model, and run at the same time in many threads; a
+    call of one stream waits until another thread's call of the same stream has ended.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class Stream(_core.Stream):
         there and `out` returned; nothing is allocated then.
     run(x, out=None)
         T steps. x is (T, B, I), or (B, T, I) if the model is `batch_first`, or (T, I) if B is 1;
-        the result is laid out like x with P or H for I.
+        the result is laid out like x with P or H for I. `out` may not overlap with x.
     reset(rows=None)
         Zero the state of all sequences, of those where `rows`, (B,) of bool, is True, or of those
         whose indices `rows` lists.
@@ -88,6 +89,9 @@ class Stream(_core.Stream):
         self._lstm = lstm
         self._model = lstm._model
         batch_size = check_int("batch_size", batch_size, 1)
+        config = lstm._config
+        scalars = batch_size * config.num_layers * (config.output_size + config.hidden_size)
+        check_memory(f"states for batch_size {batch_size}", scalars, config)
         super().__init__(self._model, batch_size, lstm.batch_first)
 
     @property

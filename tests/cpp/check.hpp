@@ -8,14 +8,16 @@
 #include <cstring>
 #include <vector>
 
-#define CHECK(condition, ...)                                              \
-  do {                                                                     \
-    if (!(condition)) {                                                    \
+#include "core/dispatch.hpp"
+
+#define CHECK(condition, ...)                                                      \
+  do {                                                                             \
+    if (!(condition)) {                                                            \
       std::fprintf(stderr, "%s:%d: failed: %s: ", __FILE__, __LINE__, #condition); \
-      std::fprintf(stderr, __VA_ARGS__);                                   \
-      std::fprintf(stderr, "\n");                                          \
-      std::exit(1);                                                        \
-    }                                                                      \
+      std::fprintf(stderr, __VA_ARGS__);                                           \
+      std::fprintf(stderr, "\n");                                                  \
+      std::exit(1);                                                                \
+    }                                                                              \
   } while (0)
 
 namespace test {
@@ -30,7 +32,9 @@ class Random {
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
   }
-  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(n)); }
+  std::int64_t below(std::int64_t n) {
+    return static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(n));
+  }
   // Uniform in [-1, 1), exact in float.
   template <class S>
   S number() {
@@ -50,6 +54,12 @@ class Random {
 template <class S>
 bool same_bits(const S* a, const S* b, std::int64_t count) {
   return count == 0 || std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(S)) == 0;
+}
+
+// All tables this CPU supports, or the one named by the argument at `position` if it is there.
+inline std::vector<const cellgate::KernelTable*> chosen_tables(int argc, char** argv, int position) {
+  if (position >= argc) return cellgate::supported_kernel_tables();
+  return {&cellgate::kernel_table(argv[position])};
 }
 
 // FNV-1a over the bytes.

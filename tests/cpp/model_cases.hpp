@@ -13,8 +13,8 @@ struct Case {
   bool ragged, resets, states;
 };
 
-inline cellgate::Config sizes(std::int64_t input, std::int64_t hidden, std::int64_t layers = 1, bool bidirectional = false,
-                              std::int64_t projection = 0, bool bias = true) {
+inline cellgate::Config sizes(std::int64_t input, std::int64_t hidden, std::int64_t layers = 1,
+                              bool bidirectional = false, std::int64_t projection = 0, bool bias = true) {
   return {input, hidden, layers, bias, bidirectional, projection};
 }
 
@@ -38,7 +38,8 @@ inline std::vector<Case> cases() {
 }
 
 template <class S>
-cellgate::Model<S> make_model(const cellgate::Config& c, std::uint64_t seed, const cellgate::KernelTable& table) {
+cellgate::Model<S> make_model(const cellgate::Config& c, std::uint64_t seed,
+                              const cellgate::KernelTable& table) {
   Random random(seed);
   std::vector<std::vector<S>> alive;
   std::vector<cellgate::LayerWeights<S>> weights;
@@ -82,11 +83,14 @@ struct Output {
 };
 
 template <class S>
-Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in, cellgate::Scratch& scratch) {
+Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in,
+              cellgate::Scratch& scratch) {
   const cellgate::Config& c = k.config;
-  const std::int64_t rows = k.steps * k.batch * c.directions(), cells = c.num_layers * c.directions() * k.batch;
+  const std::int64_t rows = k.steps * k.batch * c.directions(),
+                     cells = c.num_layers * c.directions() * k.batch;
   const auto sized = [](std::int64_t n) { return std::vector<S>(static_cast<std::size_t>(n), S(99)); };
-  Output<S> out{sized(rows * c.output_size()), sized(cells * c.output_size()), sized(cells * c.hidden_size), sized(rows * c.hidden_size)};
+  Output<S> out{sized(rows * c.output_size()), sized(cells * c.output_size()), sized(cells * c.hidden_size),
+                sized(rows * c.hidden_size)};
   cellgate::ForwardArgs<S> a;
   a.steps = k.steps;
   a.batch = k.batch;

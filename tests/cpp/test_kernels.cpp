@@ -1,5 +1,6 @@
 // Every kernel of every instruction set this CPU has, bit for bit against scalar loops that spell
 // out the order of the sums. Activations are taken from the same table; test_activations checks them.
+// usage: test_kernels [ISA]
 #include <cmath>
 #include <string>
 
@@ -24,7 +25,10 @@ struct Panels {
   std::int64_t count, depth, lanes;
   std::vector<S> packed;
   Panels(test::Random& random, std::int64_t panels, std::int64_t depth_, std::int64_t lanes_)
-      : count(panels), depth(depth_), lanes(lanes_), packed(random.numbers<S>(panels * depth_ * 4 * lanes_)) {}
+      : count(panels),
+        depth(depth_),
+        lanes(lanes_),
+        packed(random.numbers<S>(panels * depth_ * 4 * lanes_)) {}
   S at(std::int64_t panel, std::int64_t k, std::int64_t column) const {
     return packed[static_cast<std::size_t>((panel * depth + k) * 4 * lanes + column)];
   }
@@ -43,7 +47,8 @@ struct Rows {
 };
 
 template <class S>
-void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth, std::int64_t columns, bool starts) {
+void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth, std::int64_t columns,
+                bool starts) {
   test::Random random(static_cast<std::uint64_t>(rows * 1000003 + depth * 1009 + columns));
   const auto& kernels = cellgate::kernels<S>(table);
   const bool fused = std::string(table.name) != "baseline";
@@ -51,7 +56,8 @@ void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth,
   const Panels<S> b(random, panels, depth, lanes);
   Rows<S> a(random, rows, depth), out(random, rows, columns);
   const std::vector<S> start = random.numbers<S>(panels * width), before = out.values;
-  std::vector<S> scratch(static_cast<std::size_t>(rows * width)), panel_out(static_cast<std::size_t>(rows * panels * width));
+  std::vector<S> scratch(static_cast<std::size_t>(rows * width)),
+      panel_out(static_cast<std::size_t>((rows + 1) * panels * width));
   cellgate::GemmArgs<S> g{};
   g.rows = rows;
   g.depth = depth;
@@ -61,21 +67,27 @@ void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth,
   g.start = starts ? start.data() : nullptr;
   g.out = out.pointers.data();
   g.out_columns = columns;
-  g.scratch = scratch.data();
+  std::vector<S> packed(static_cast<std::size_t>(rows * depth));
+  g.partial = scratch.data();
+  g.packed = packed.data();
   kernels.gemm(g);
   g.c = panel_out.data();
-  g.c_stride = panels * width;
+  g.c_panel_stride = (rows + 1) * width;
   kernels.gemm(g);
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t column = 0; column < panels * width; ++column) {
       const std::int64_t panel = column / width;
       S sum = starts ? start[static_cast<std::size_t>(column)] : S(0);
-      for (std::int64_t k = 0; k < depth; ++k) sum = term(fused, a.pointers[static_cast<std::size_t>(r)][k], b.at(panel, k, column % width), sum);
-      const S in_panels = panel_out[static_cast<std::size_t>(r * panels * width + column)];
-      CHECK(test::same_bits(&in_panels, &sum, 1), "%s rows %ld depth %ld", table.name, long(rows), long(depth));
+      for (std::int64_t k = 0; k < depth; ++k)
+        sum = term(fused, a.pointers[static_cast<std::size_t>(r)][k], b.at(panel, k, column % width), sum);
+      const S in_panels =
+          panel_out[static_cast<std::size_t>((panel * (rows + 1) + r) * width + column % width)];
+      CHECK(test::same_bits(&in_panels, &sum, 1), "%s rows %ld depth %ld", table.name, long(rows),
+            long(depth));
       if (column >= columns) continue;
       const S plain = out.pointers[static_cast<std::size_t>(r)][column];
-      CHECK(test::same_bits(&plain, &sum, 1), "%s rows %ld depth %ld columns %ld", table.name, long(rows), long(depth), long(columns));
+      CHECK(test::same_bits(&plain, &sum, 1), "%s rows %ld depth %ld columns %ld", table.name, long(rows),
+            long(depth), long(columns));
     }
     const std::size_t gap = static_cast<std::size_t>(r * (columns + 3) + columns);
     CHECK(test::same_bits(&out.values[gap], &before[gap], 3), "%s wrote past a row", table.name);
@@ -83,14 +95,17 @@ void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth,
 }
 
 template <class S>
-void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input, std::int64_t hidden, bool hoisted, bool cells) {
+void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input, std::int64_t hidden,
+                bool hoisted, bool cells) {
   test::Random random(static_cast<std::uint64_t>(rows * 1000003 + input * 1009 + hidden));
   const auto& kernels = cellgate::kernels<S>(table);
   const bool fused = std::string(table.name) != "baseline";
   const std::int64_t lanes = kernels.lanes, blocks = (hidden + lanes - 1) / lanes, padded = blocks * lanes;
   const Panels<S> w(random, blocks, input, lanes), r_(random, blocks, hidden, lanes);
-  Rows<S> x(random, rows, input), h(random, rows, hidden), out(random, rows, hidden), cell(random, rows, hidden);
-  const std::vector<S> bias = random.numbers<S>(padded * 4), hoisted_sums = random.numbers<S>(rows * padded * 4);
+  Rows<S> x(random, rows, input), h(random, rows, hidden), out(random, rows, hidden),
+      cell(random, rows, hidden);
+  const std::vector<S> bias = random.numbers<S>(padded * 4),
+                       hoisted_sums = random.numbers<S>(rows * padded * 4);
   std::vector<S> c = random.numbers<S>(rows * padded), scratch(static_cast<std::size_t>(rows * 4 * lanes));
   const std::vector<S> c_before = c, out_before = out.values;
   cellgate::CellForwardArgs<S> args{};
@@ -98,7 +113,7 @@ void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input,
   args.block_end = blocks;
   args.hidden_size = hidden;
   args.preactivation = hoisted ? hoisted_sums.data() : nullptr;
-  args.preactivation_stride = padded * 4;
+  args.preactivation_block_stride = rows * 4 * lanes;
   args.bias = bias.data();
   args.x = x.pointers.data();
   args.input_size = input;
@@ -110,7 +125,9 @@ void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input,
   args.c_stride = padded;
   args.out = out.pointers.data();
   args.cells = cells ? cell.pointers.data() : nullptr;
-  args.scratch = scratch.data();
+  std::vector<S> packed(static_cast<std::size_t>(rows * (input + hidden)));
+  args.partial = scratch.data();
+  args.packed = packed.data();
   kernels.cell_forward(args);
   for (std::int64_t r = 0; r < rows; ++r) {
     const auto row = static_cast<std::size_t>(r);
@@ -119,9 +136,12 @@ void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input,
       S gate[4];
       for (std::int64_t q = 0; q < 4; ++q) {
         const std::int64_t column = q * lanes + unit % lanes, at = block * 4 * lanes + column;
-        S sum = hoisted ? hoisted_sums[static_cast<std::size_t>(r * padded * 4 + at)] : bias[static_cast<std::size_t>(at)];
-        for (std::int64_t k = 0; k < (hoisted ? 0 : input); ++k) sum = term(fused, x.pointers[row][k], w.at(block, k, column), sum);
-        for (std::int64_t k = 0; k < hidden; ++k) sum = term(fused, h.pointers[row][k], r_.at(block, k, column), sum);
+        S sum = hoisted ? hoisted_sums[static_cast<std::size_t>((block * rows + r) * 4 * lanes + column)]
+                        : bias[static_cast<std::size_t>(at)];
+        for (std::int64_t k = 0; k < (hoisted ? 0 : input); ++k)
+          sum = term(fused, x.pointers[row][k], w.at(block, k, column), sum);
+        for (std::int64_t k = 0; k < hidden; ++k)
+          sum = term(fused, h.pointers[row][k], r_.at(block, k, column), sum);
         (q == 2 ? kernels.tanh : kernels.sigmoid)(&sum, &gate[q], 1);
       }
       const auto at = static_cast<std::size_t>(r * padded + unit);
@@ -130,8 +150,10 @@ void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input,
       S squashed;
       kernels.tanh(&c_new, &squashed, 1);
       const S h_new = gate[3] * squashed;
-      CHECK(test::same_bits(&c[at], &c_new, 1), "%s rows %ld I %ld H %ld: c", table.name, long(rows), long(input), long(hidden));
-      CHECK(test::same_bits(&out.pointers[row][unit], &h_new, 1), "%s rows %ld I %ld H %ld: h", table.name, long(rows), long(input), long(hidden));
+      CHECK(test::same_bits(&c[at], &c_new, 1), "%s rows %ld I %ld H %ld: c", table.name, long(rows),
+            long(input), long(hidden));
+      CHECK(test::same_bits(&out.pointers[row][unit], &h_new, 1), "%s rows %ld I %ld H %ld: h", table.name,
+            long(rows), long(input), long(hidden));
       if (cells) CHECK(test::same_bits(&cell.pointers[row][unit], &c_new, 1), "%s: cells", table.name);
     }
     const auto gap = static_cast<std::size_t>(r * (hidden + 3) + hidden);
@@ -156,8 +178,8 @@ void check_all(const KernelTable& table) {
 
 }  // namespace
 
-int main() {
-  for (const KernelTable* table : cellgate::supported_kernel_tables()) {
+int main(int argc, char** argv) {
+  for (const KernelTable* table : test::chosen_tables(argc, argv, 1)) {
     check_all<float>(*table);
     check_all<double>(*table);
   }

@@ -49,7 +49,8 @@ void check_callers(const test::Case& k) {
   for (int caller = 0; caller < 6; ++caller) {
     threads.emplace_back([&] {
       cellgate::Scratch own;
-      for (int round = 0; round < 20; ++round) CHECK(test::digest(test::run(k, model, in, own)) == alone, "%s", k.name);
+      for (int round = 0; round < 20; ++round)
+        CHECK(test::digest(test::run(k, model, in, own)) == alone, "%s", k.name);
     });
   }
   for (std::thread& thread : threads) thread.join();
