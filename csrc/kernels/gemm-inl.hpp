@@ -8,8 +8,10 @@
 
 #if defined(__clang__)
 #define CELLGATE_UNROLL _Pragma("clang loop unroll(full)")
+#define CELLGATE_UNROLL_K _Pragma("clang loop unroll_count(4)")
 #else
 #define CELLGATE_UNROLL _Pragma("GCC unroll 16")
+#define CELLGATE_UNROLL_K _Pragma("GCC unroll 4")
 #endif
 
 namespace {
@@ -150,6 +152,13 @@ struct InterleavedRows {
   CELLGATE_INLINE S at(int r, std::int64_t k) const { return tile[k * R + r]; }
 };
 
+// Keeps the compiler from deriving several pointers from one, which takes it more registers than
+// there are.
+template <class P>
+CELLGATE_INLINE void hide_origin(P& pointer) {
+  __asm__("" : "+r"(pointer));
+}
+
 // t[u][r][:] += sum over k in [k_begin, k_end) of a[r][k] * panel_u[k, :], for U panels that lie
 // panel_stride apart. The broadcasts come first and then one weight vector at a time:
 // R * 4 * U sums, R broadcasts and one weight fit the register file, any other order spills.
@@ -158,8 +167,14 @@ CELLGATE_INLINE void accumulate(Tile<S, R> (&t)[U], const A& a, const S* panel, 
                                 std::int64_t k_begin, std::int64_t k_end) {
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
-  const S* w = panel + k_begin * 4 * lanes;
-  for (std::int64_t k = k_begin; k < k_end; ++k, w += 4 * lanes) {
+  const S* w[U];
+  CELLGATE_UNROLL
+  for (int u = 0; u < U; ++u) {
+    w[u] = panel + u * panel_stride + k_begin * 4 * lanes;
+    hide_origin(w[u]);
+  }
+  CELLGATE_UNROLL_K
+  for (std::int64_t k = k_begin; k < k_end; ++k) {
     V x[R];
     CELLGATE_UNROLL
     for (int r = 0; r < R; ++r) x[r] = broadcast(a.at(r, k));
@@ -167,11 +182,12 @@ CELLGATE_INLINE void accumulate(Tile<S, R> (&t)[U], const A& a, const S* panel, 
     for (int u = 0; u < U; ++u) {
       CELLGATE_UNROLL
       for (int q = 0; q < 4; ++q) {
-        V weight = load(w + u * panel_stride + q * lanes);
+        V weight = load(w[u] + q * lanes);
         if (R > 1) keep_in_register(weight);
         CELLGATE_UNROLL
         for (int r = 0; r < R; ++r) t[u].v[r][q] = fma(x[r], weight, t[u].v[r][q]);
       }
+      w[u] += 4 * lanes;
     }
   }
 }
