@@ -47,9 +47,9 @@ struct MemberScratch {
   S* packed;         // packed_scalars()
 };
 
-// Rows of the x-projection computed at once: as many whole steps as fit, one at least. Enough for
-// the product to run from the cache, few enough for the result to be there still when used.
-constexpr std::int64_t kChunkRows = 96;
+// Rows of the x-projection computed at once: as many whole steps as fit, one at least. Each chunk
+// reads all of W again; its result waits in memory until its steps come, so it is bounded.
+constexpr std::int64_t kChunkRows = 256;
 inline std::int64_t chunk_rows(std::int64_t rows) { return rows > kChunkRows ? rows : kChunkRows; }
 
 // Room in which the kernels bring rows together: the x-projection's, a step's, the projection's.
