@@ -58,11 +58,11 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) start_tile(t[u], args, 0, block + u);
   if (!args.preactivation) {
-    accumulate(t, SeparateRows<S, R>(args.x, args.x_offset), args.w + block * w_panel, w_panel, 0,
-               args.input_size);
+    accumulate<false>(t, SeparateRows<S, R>(args.x, args.x_offset), args.w + block * w_panel, w_panel, 0,
+                      args.input_size);
   }
-  accumulate(t, SeparateRows<S, R>(args.h, args.h_offset), args.r + block * r_panel, r_panel, 0,
-             args.recurrent_size);
+  accumulate<false>(t, SeparateRows<S, R>(args.h, args.h_offset), args.r + block * r_panel, r_panel, 0,
+                    args.recurrent_size);
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) cell_tail(t[u], args, 0, block + u);
 }
