@@ -22,11 +22,13 @@ CPP = ["csrc", "tests/cpp"]
 
 
 def install(session: nox.Session, *what: str) -> None:
+    """Install, but not into the environment of whoever said `--no-venv`."""
     if session.virtualenv.is_sandboxed:
         session.install(*what)
 
 
 def cpp_files() -> list[str]:
+    """Every C++ file of ours."""
     return sorted(str(p) for d in CPP for p in Path(d).rglob("*") if p.suffix in {".cpp", ".hpp"})
 
 
@@ -56,7 +58,9 @@ def types(session: nox.Session) -> None:
     """Strict mypy, and the stub against the built module."""
     install(session, ".[test,dev]")
     session.run("mypy")
-    session.run("stubtest", "cellgate._core", "--ignore-missing-stub")
+    # pybind11 gives its classes a metaclass that no stub can name.
+    allowed = "tests/stubtest_allowlist.txt"
+    session.run("stubtest", "cellgate._core", "--allowlist", allowed)
 
 
 @nox.session

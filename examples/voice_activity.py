@@ -19,8 +19,9 @@ Needs: `pip install onnx onnxruntime`, and
 
 - the network: `pip install --no-deps silero-vad` (https://github.com/snakers4/silero-vad, MIT
   licence). Only the ONNX file inside is read; the package itself would import PyTorch.
-- recordings: `apt-get install pocketsphinx-testdata` (Debian; CMU Sphinx, BSD-2-Clause, see
-  /usr/share/doc/pocketsphinx-testdata/copyright): spoken commands, and Jane Austen read aloud.
+- recordings: one is in examples/data, "go forward ten meters" (CMU Sphinx, BSD-2-Clause, see
+  data/README.md). `apt-get install pocketsphinx-testdata` (Debian) has more of them, and Jane
+  Austen read aloud.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ import cellgate
 import numpy as np
 
 RECORDINGS = Path("/usr/share/pocketsphinx/test/data")
+SHIPPED = Path(__file__).parent / "data" / "goforward.raw"
 RATE = 16000  # samples per second
 CHUNK = 512  # samples per step
 CONTEXT = 64  # samples of the step before that the network is given again
@@ -291,9 +293,8 @@ def find_network() -> Path:
 def find_recordings() -> list[Path]:
     files = [*sorted(RECORDINGS.glob("*.raw")), *sorted(RECORDINGS.glob("librivox/*.wav"))]
     if not files:
-        raise CannotRunError(
-            f"no recordings in {RECORDINGS}: apt-get install pocketsphinx-testdata, or give --wav"
-        )
+        print(f"one recording, {SHIPPED.name}; for more: apt-get install pocketsphinx-testdata")
+        files = [SHIPPED]
     return files
 
 
