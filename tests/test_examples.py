@@ -13,15 +13,13 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 RECORDINGS = Path("/usr/share/pocketsphinx/test/data")
-GO_FORWARD = RECORDINGS / "goforward.raw"  # "go forward ten meters", with silence around it
+GO_FORWARD = EXAMPLES / "data" / "goforward.raw"  # "go forward ten meters", silence around it
 
 missing = [
     name
     for name in ("onnx", "onnxruntime", "silero_vad")
     if importlib.util.find_spec(name) is None  # finds, does not import
 ]
-if not GO_FORWARD.is_file():
-    missing.append("pocketsphinx-testdata (Debian)")
 needs_silero = pytest.mark.skipif(
     bool(missing) and "silero" not in os.environ.get("CELLGATE_REQUIRE", ""),
     reason=f"not installed: {', '.join(missing)}",
@@ -69,7 +67,7 @@ def test_voice_activity_on_the_standard_recordings() -> None:
     ((begin, end),) = found["goforward.raw"][1]
     assert 0.40 <= begin <= 0.60
     assert 2.10 <= end <= 2.40
-    assert len(found) >= 8
+    assert len(found) >= (8 if RECORDINGS.is_dir() else 1)
     for name, (duration, spans) in found.items():
         spoken = sum(end - begin for begin, end in spans)
         assert 0.5 * duration < spoken < duration, name

@@ -2,6 +2,7 @@
 #include "convert.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace cellgate::python {
 
@@ -35,6 +36,24 @@ bool last_axis_contiguous(const py::array& array) {
   return rank == 0 || array.shape(rank - 1) <= 1 || array.strides(rank - 1) == array.itemsize();
 }
 
+// Whether two different indices may lead to one address: strides, in order of size, must each step
+// over all that the smaller ones reach.
+bool overlaps_itself(const py::array& array) {
+  std::pair<py::ssize_t, py::ssize_t> axes[3];  // |stride|, size
+  int count = 0;
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.shape(axis) == 0) return false;
+    if (array.shape(axis) > 1) axes[count++] = {std::abs(array.strides(axis)), array.shape(axis)};
+  }
+  std::sort(axes, axes + count);
+  py::ssize_t extent = array.itemsize();
+  for (int i = 0; i < count; ++i) {
+    if (axes[i].first < extent) return true;
+    extent += axes[i].first * (axes[i].second - 1);
+  }
+  return false;
+}
+
 void require_shape(const char* name, const py::array& array, const Shape& shape) {
   if (!shape.is_of(array)) {
     bad_value(name, "must have shape " + shape_text(shape), "shape " + shape_text(array));
@@ -65,7 +84,11 @@ py::array as_array(py::handle object, const char* name) {
   if (is_plain(object)) return py::reinterpret_borrow<py::array>(object);
   if (py::isinstance<py::array>(object)) {
     if (py::hasattr(object, "mask")) bad_type(name, "must be an array without a mask", type_text(object));
-    return py::reinterpret_borrow<py::array>(object);
+    // A subclass may override any method; what is called from here on must be NumPy's own.
+    auto& api = py::detail::npy_api::get();
+    PyObject* view = api.PyArray_View_(object.ptr(), nullptr, reinterpret_cast<PyObject*>(api.PyArray_Type_));
+    if (!view) throw py::error_already_set();
+    return py::reinterpret_steal<py::array>(view);
   }
   try {
     return py::module_::import("numpy").attr("asarray")(object).cast<py::array>();
@@ -113,8 +136,8 @@ std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape
 py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched) {
   py::array array = as_array(object, "lengths");
   const char kind = array.dtype().kind();
-  if (array.size() == 0 && batch == 0 && py::isinstance<py::list>(object)) {
-    array = py::array_t<std::int64_t>(0);  // [] has no integers to tell its dtype by
+  if (array.size() == 0 && batch == 0 && !py::isinstance<py::array>(object)) {
+    array = py::array_t<std::int64_t>(0);  // [] and () have no integers to tell their dtype by
   } else if (kind != 'i' && kind != 'u') {
     bad_type("lengths", "dtype must be an integer", py::str(array.dtype()).cast<std::string>());
   }
@@ -152,6 +175,7 @@ py::array as_output(py::handle object, const char* name, const Shape& shape) {
   if (!is_aligned(array) || !last_axis_contiguous(array)) {
     bad_value(name, "must be aligned with a contiguous last axis", "strides that are not");
   }
+  if (overlaps_itself(array)) bad_value(name, "must not overlap itself", "strides that make it");
   return array;
 }
 

@@ -1,6 +1,8 @@
 // Stream: state that lives on between calls.
 #include "../core/stream.hpp"
 
+#include <mutex>
+
 #include "model.hpp"
 
 namespace cellgate::python {
@@ -13,13 +15,13 @@ constexpr std::int64_t kWorthReleasing = 1 << 18;
 // Calls f with the stream locked; the interpreter lock is released while waiting for it and, if
 // `release`, while f runs. Waiting with both could stop the thread that must make way.
 template <class F>
-void exclusively(std::mutex& mutex, bool release, const F& f) {
+void exclusively(ForkAwareMutex& mutex, bool release, const F& f) {
   if (!release) {
-    std::unique_lock<std::mutex> lock(mutex, std::try_to_lock);
+    std::unique_lock<ForkAwareMutex> lock(mutex, std::try_to_lock);
     if (lock.owns_lock()) return f();
   }
   const py::gil_scoped_release released;
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<ForkAwareMutex> lock(mutex);
   f();
 }
 
@@ -114,8 +116,8 @@ class StreamOf final : public PyStream {
     if (kind == 'b') {
       const py::tuple found = as_flags(rows, "rows", {stream_.batch()}).attr("nonzero")();
       given = found[0];
-    } else if (given.size() == 0 && py::isinstance<py::list>(rows)) {
-      return;  // no rows; [] has no integers to tell its dtype by
+    } else if (given.size() == 0 && given.ndim() == 1 && !py::isinstance<py::array>(rows)) {
+      return;  // no rows; [] and () have no integers to tell their dtype by
     } else if (kind != 'i' && kind != 'u') {
       bad_type("rows", "dtype must be bool or an integer", py::str(given.dtype()).cast<std::string>());
     }
@@ -127,7 +129,8 @@ class StreamOf final : public PyStream {
     const auto bad = std::find_if(row, row + indices.size(),
                                   [&](std::int64_t r) { return r < 0 || r >= stream_.batch(); });
     if (bad != row + indices.size()) {
-      bad_value("rows", "must be from 0 to " + std::to_string(stream_.batch() - 1), std::to_string(*bad));
+      bad_value("rows", "must be from 0 to " + std::to_string(stream_.batch() - 1),
+                py::str(given.reshape({-1})[py::int_(bad - row)]).cast<std::string>());
     }
     exclusively(stream_.mutex(), false, [&] {
       for (py::ssize_t i = 0; i < indices.size(); ++i) stream_.clear_row(row[i]);

@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "dispatch.hpp"
 #include "threads.hpp"
 
 namespace cellgate {
@@ -59,7 +60,7 @@ int default_threads() {
     const long value = std::strtol(text, &end, 10);
     if (*end != 0 || value < 1 || value > kMaxThreads) {
       throw std::invalid_argument("CELLGATE_NUM_THREADS: must be a number from 1 to " +
-                                  std::to_string(kMaxThreads) + ", got '" + text + "'");
+                                  std::to_string(kMaxThreads) + ", got '" + printable(text) + "'");
     }
     return static_cast<int>(value);
   }

@@ -1,6 +1,7 @@
 // Run-time choice of the instruction set.
 #include "dispatch.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
 
@@ -26,11 +27,23 @@ const KernelTable& named(const char* argument, const std::string& name) {
   bool built = false;
   for (const KernelTable* table : built_kernel_tables()) built |= name == table->name;
   throw std::invalid_argument(std::string(argument) + ": must be one of " +
-                              quoted_names(supported_kernel_tables()) + " on this CPU, got '" + name +
+                              quoted_names(supported_kernel_tables()) + " on this CPU, got '" +
+                              printable(name) +
                               (built ? "', which this CPU does not support" : "', which is not built in"));
 }
 
 }  // namespace
+
+std::string printable(const std::string& text) {
+  std::string shown;
+  for (const char c : text) {
+    char escaped[5];
+    std::snprintf(escaped, sizeof escaped, c >= ' ' && c <= '~' ? "%c" : "\\x%02x",
+                  static_cast<unsigned char>(c));
+    shown += escaped;
+  }
+  return shown;
+}
 
 const std::vector<const KernelTable*>& built_kernel_tables() {
   static const std::vector<const KernelTable*> tables = {

@@ -22,6 +22,9 @@ const KernelTable& kernel_table(const std::string& name);
 // call; throws std::invalid_argument when CELLGATE_ISA is unknown or unsupported.
 const KernelTable& active_kernel_table();
 
+// `text` with bytes other than printable ASCII as \\xhh: what an error message may quote.
+std::string printable(const std::string& text);
+
 template <class S>
 const Kernels<S>& kernels(const KernelTable& table);
 template <>

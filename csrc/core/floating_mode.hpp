@@ -10,11 +10,13 @@
 namespace cellgate {
 
 // Denormal numbers cost a hundred cycles each on some CPUs and decay into them is what an LSTM's
-// state does; they are read and written as zero while this lives. The caller's mode comes back.
+// state does; they are read and written as zero while this lives. Rounding is to nearest and no
+// exception traps, whatever the caller has set, so that bits do not depend on it. The caller's mode
+// comes back.
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ and DAZ
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80u | 0x8040u); }  // the default, FTZ, DAZ
   ~FlushDenormals() { _mm_setcsr(saved_); }
 
  private:
@@ -22,7 +24,7 @@ class FlushDenormals {
 #elif defined(__aarch64__)
   FlushDenormals() {
     __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-    __asm__ volatile("msr fpcr, %0" ::"r"(saved_ | (std::uint64_t{1} << 24)));  // FZ
+    __asm__ volatile("msr fpcr, %0" ::"r"(std::uint64_t{1} << 24));  // the default, FZ
   }
   ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" ::"r"(saved_)); }
 

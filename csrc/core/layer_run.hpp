@@ -52,10 +52,11 @@ struct MemberScratch {
 constexpr std::int64_t kChunkRows = 256;
 inline std::int64_t chunk_rows(std::int64_t rows) { return rows > kChunkRows ? rows : kChunkRows; }
 
-// Room in which the kernels bring rows together: the x-projection's, a step's, the projection's.
+// Room in which the kernels bring rows together: those of the x-projection, of a step that adds x
+// itself (whatever T is, a team whose rows all have one step does so), and of the projection.
 inline std::int64_t packed_scalars(std::int64_t rows, std::int64_t steps, const Config& config) {
   const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
-  const std::int64_t step = rows * ((steps == 1 ? input : 0) + config.output_size());
+  const std::int64_t step = rows * (input + config.output_size());
   return std::max({steps > 1 ? chunk_rows(rows) * input : 0, step, rows * config.hidden_size});
 }
 

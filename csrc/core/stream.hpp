@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 
 #include "sequence.hpp"
+#include "threads.hpp"
 
 namespace cellgate {
 
@@ -28,7 +28,7 @@ class StreamState {
   std::int64_t c_count() const { return static_cast<std::int64_t>(c_.size()); }
 
   // Held for each of the calls below: they are not safe from two threads at once.
-  std::mutex& mutex() { return mutex_; }
+  ForkAwareMutex& mutex() { return mutex_; }
 
   // One step; x has rows of input_size scalars x_row apart, `out` [B, P or H] may overlap x.
   void step(const S* x, std::ptrdiff_t x_row, S* out, std::ptrdiff_t out_row) {
@@ -86,7 +86,7 @@ class StreamState {
   std::int64_t batch_;
   AlignedBuffer<S> h_, c_, y_;
   Scratch scratch_;
-  std::mutex mutex_;
+  ForkAwareMutex mutex_;
 };
 
 }  // namespace cellgate

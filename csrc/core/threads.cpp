@@ -4,9 +4,8 @@
 #include <pthread.h>
 
 #include <chrono>
+#include <exception>
 #include <stdexcept>
-#include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -95,7 +94,7 @@ class Pool {
         std::thread(&Pool::serve, this, worker.get(), member).detach();
         workers_.push_back(std::move(worker));
       }
-    } catch (const std::system_error&) {  // no more threads to be had: go on with those there are
+    } catch (const std::exception&) {  // no more threads to be had: go on with those there are
     }
     const int have = static_cast<int>(workers_.size());
     return have < count ? have : count;
@@ -152,13 +151,21 @@ namespace {
 // Never destroyed: workers sleep in it until the process ends. A forked child has none of the
 // parent's threads and may find the old pool's locks held, so it starts over with a new one.
 std::atomic<Pool*> current_pool{nullptr};
+std::atomic<std::uint32_t> forks{0};
 
-Pool& pool() {
+void watch_forks() {
   static const bool registered = [] {
-    pthread_atfork(nullptr, nullptr, [] { current_pool.store(nullptr); });
+    pthread_atfork(nullptr, nullptr, [] {
+      current_pool.store(nullptr);
+      forks.fetch_add(1);
+    });
     return true;
   }();
   static_cast<void>(registered);
+}
+
+Pool& pool() {
+  watch_forks();
   Pool* found = current_pool.load();
   if (!found) {
     Pool* fresh = new Pool;
@@ -169,6 +176,26 @@ Pool& pool() {
 }
 
 }  // namespace
+
+std::uint32_t fork_generation() {
+  watch_forks();
+  return forks.load();
+}
+
+bool ForkAwareMutex::try_lock() {
+  const bool locked = mutex_.try_lock();
+  if (locked) locked_in_.store(fork_generation());
+  return locked;
+}
+
+void ForkAwareMutex::lock() {
+  if (try_lock()) return;
+  if (locked_in_.load() != fork_generation()) {
+    throw std::runtime_error("stream: another thread was using it when this process was forked");
+  }
+  mutex_.lock();
+  locked_in_.store(fork_generation());
+}
 
 PoolLease::PoolLease(int wanted) {
   if (wanted <= 1) return;

@@ -19,6 +19,23 @@ int get_num_threads();
 void set_num_threads(int count);  // 1 <= count <= kMaxThreads, or std::invalid_argument
 constexpr int kMaxThreads = 1024;
 
+// How many times this process and its ancestors have forked since the first use of the pool or of a
+// ForkAwareMutex: tells a lock that a thread of the parent held from one of our own.
+std::uint32_t fork_generation();
+
+// A mutex that a child finds locked for ever if another thread of the parent held it at the fork.
+// Locking it then throws std::runtime_error instead of waiting.
+class ForkAwareMutex {
+ public:
+  bool try_lock();
+  void lock();
+  void unlock() { mutex_.unlock(); }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<std::uint32_t> locked_in_{fork_generation()};
+};
+
 // Lets the members of a team wait for each other, often, for short times.
 class Barrier {
  public:

@@ -95,10 +95,22 @@ def checked_config(
     check_memory(
         f"weights for input_size {config.input_size}, hidden_size {config.hidden_size}, "
         f"num_layers {config.num_layers}",
-        config.num_parameters,
-        config,
+        _bytes_to_build(config),
     )
     return config
+
+
+def _bytes_to_build(config: Config) -> int:
+    """Memory while an LSTM is made: weights as arrays and packed, and one in float64 as drawn."""
+    padded = config._replace(hidden_size=-(-config.hidden_size // 16) * 16)
+    itemsize = np.dtype(config.dtype).itemsize
+    widest = max(config.input_size, config.num_directions * config.output_size)
+    objects = 2000 * config.num_layers * config.num_directions * 5  # arrays, names, buffers
+    return (
+        itemsize * (config.num_parameters + padded.num_parameters)
+        + 2 * 8 * 4 * config.hidden_size * widest
+        + objects
+    )
 
 
 def check_int(name: str, value: Any, minimum: int) -> int:
@@ -109,14 +121,15 @@ def check_int(name: str, value: Any, minimum: int) -> int:
         number = operator.index(value)
     except TypeError:  # an array has __index__, and refuses it unless it holds one integer
         raise TypeError(f"{name}: must be an integer, got {describe(value)}") from None
+    if number.bit_length() > 64:  # no size, and Python may refuse to print it
+        raise ValueError(f"{name}: must fit in 64 bits, got an integer of {number.bit_length()}")
     if number < minimum:
         raise ValueError(f"{name}: must be at least {minimum}, got {number}")
     return number
 
 
-def check_memory(what: str, scalars: int, config: Config) -> None:
-    """Refuse before allocating what this machine cannot hold."""
-    needed = scalars * np.dtype(config.dtype).itemsize
+def check_memory(what: str, needed: int) -> None:
+    """Refuse before allocating the bytes that this machine does not have."""
     if needed > (present := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
         raise MemoryError(f"{what} need {needed} bytes, this machine has {present}")
 

@@ -36,9 +36,17 @@ def initial_parameters(config: Config, seed: Any) -> Parameters:
     random = np.random.Generator(np.random.PCG64(seed)).random
     bound = 1.0 / math.sqrt(config.hidden_size)
     return {
-        name: (bound * (2.0 * random(shape) - 1.0)).astype(config.dtype)
+        name: _scaled(random(shape), bound).astype(config.dtype)
         for name, shape in config.parameter_shapes()
     }
+
+
+def _scaled(numbers: NDArray[np.float64], bound: float) -> NDArray[np.float64]:
+    """From [0, 1) to [-bound, bound), in place."""
+    numbers *= 2.0
+    numbers -= 1.0
+    numbers *= bound
+    return numbers
 
 
 def checked_parameters(config: Config, given: Any, where: str) -> Parameters:
@@ -58,7 +66,11 @@ def checked_parameters(config: Config, given: Any, where: str) -> Parameters:
             faults.append(f"{name} is missing (wanted shape {shape})")
             continue
         try:
+            if hasattr(given[name], "mask"):
+                raise TypeError("it has a mask")
             array = np.asarray(given[name])
+        except MemoryError:
+            raise
         except Exception as error:  # whatever an array-like's own conversion raises
             type_faults.append(f"{name} cannot be read as an array ({error})")
             continue

@@ -82,17 +82,20 @@ class Stream(_core.Stream):
 
     def __init__(self, lstm: LSTM, batch_size: int = 1) -> None:
         """Start from a state of zero; the class says what each argument is."""
+        if hasattr(self, "_lstm"):
+            raise TypeError("stream: __init__ was called before, make a new Stream")
         if not isinstance(lstm, LSTM):
             raise TypeError(f"lstm: must be an LSTM, got {describe(lstm)}")
         if lstm.bidirectional:
             raise ValueError("stream: a bidirectional LSTM needs whole sequences, use the LSTM")
-        self._lstm = lstm
-        self._model = lstm._model
         batch_size = check_int("batch_size", batch_size, 1)
         config = lstm._config
         scalars = batch_size * config.num_layers * (config.output_size + config.hidden_size)
-        check_memory(f"states for batch_size {batch_size}", scalars, config)
-        super().__init__(self._model, batch_size, lstm.batch_first)
+        check_memory(f"states for batch_size {batch_size}", scalars * lstm.dtype.itemsize)
+        model = lstm._model
+        super().__init__(model, batch_size, lstm.batch_first)
+        self._lstm = lstm
+        self._model = model
 
     @property
     def lstm(self) -> LSTM:

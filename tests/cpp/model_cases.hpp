@@ -11,6 +11,7 @@ struct Case {
   std::int64_t steps, batch;
   cellgate::Config config;
   bool ragged, resets, states;
+  std::int64_t longest = -1;  // of the ragged lengths; -1: T. The first row has it.
 };
 
 inline cellgate::Config sizes(std::int64_t input, std::int64_t hidden, std::int64_t layers = 1,
@@ -32,6 +33,10 @@ inline std::vector<Case> cases() {
       {"projection, both directions", 10, 7, sizes(9, 70, 2, true, 40), true, true, true},
       {"ragged", 23, 14, sizes(7, 16), true, false, true},
       {"ragged with resets, both directions, three layers", 19, 13, sizes(7, 18, 3, true), true, true, true},
+      {"ragged, wide", 2, 40, sizes(64, 520), true, false, true},
+      {"ragged, wide, one step at most", 2, 40, sizes(64, 520), true, false, true, 1},
+      {"ragged, wide, one step at most, both directions", 3, 90, sizes(64, 520, 1, true), true, true, true,
+       1},
       {"no steps", 0, 3, sizes(2, 3, 2, true), false, false, true},
       {"no rows", 4, 0, sizes(2, 3), true, true, true},
   };
@@ -72,7 +77,10 @@ struct Input {
     x = random.numbers<S>(k.steps * k.batch * k.config.input_size, S(2));
     if (k.states) h0 = random.numbers<S>(cells * k.config.output_size());
     if (k.states) c0 = random.numbers<S>(cells * k.config.hidden_size);
-    for (std::int64_t b = 0; b < k.batch; ++b) lengths.push_back(random.below(k.steps + 1));
+    for (std::int64_t b = 0; b < k.batch; ++b) {
+      const std::int64_t longest = k.longest < 0 ? k.steps : k.longest;
+      lengths.push_back(b == 0 ? longest : random.below(longest + 1));
+    }
     for (std::int64_t i = 0; i < k.steps * k.batch; ++i) resets.push_back(random.below(5) == 0);
   }
 };

@@ -29,6 +29,7 @@ FORMAT_VERSION = 1
 def save(path: str | os.PathLike[str], config: Config, parameters: Parameters) -> None:
     """Write to a new file beside `path` and move it there, so that no half file is ever seen."""
     import json
+    import shutil
 
     from safetensors.numpy import save as serialize
 
@@ -42,6 +43,8 @@ def save(path: str | os.PathLike[str], config: Config, parameters: Parameters) -
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):  # a file that is replaced keeps its mode
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # it may never have been made; the first error counts
