@@ -56,6 +56,7 @@ void check_callers(const test::Case& k) {
   for (std::thread& thread : threads) thread.join();
 }
 
+#if !defined(__SANITIZE_THREAD__)  // ThreadSanitizer cannot start threads in a child of a threaded process
 void check_fork() {
   const test::Case k = test::cases()[7];
   const auto model = test::make_model<float>(k.config, 1, cellgate::active_kernel_table());
@@ -71,19 +72,25 @@ void check_fork() {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child after fork: status %d", status);
 }
 
+#endif
+
 }  // namespace
 
-int main() {
+// With --no-fork leaves the fork out: the emulator of another processor cannot fork a process that
+// has threads.
+int main(int argc, char**) {
   check_barrier();
   check_pool();
   cellgate::set_num_threads(4);
   for (const auto split : {cellgate::Split::kAuto, cellgate::Split::kRows, cellgate::Split::kUnits}) {
     cellgate::set_split(split);
-    for (const test::Case& k : test::cases()) check_callers(k);
-#if !defined(__SANITIZE_THREAD__)  // ThreadSanitizer cannot start threads in a child of a threaded process
-    check_fork();
+    for (const test::Case& k : test::cases()) {
+      if (k.config.hidden_size <= 300) check_callers(k);  // the wide ones add time, not threads
+    }
+#if !defined(__SANITIZE_THREAD__)
+    if (argc == 1) check_fork();
 #endif
   }
-  std::printf("threads: passed\n");
+  std::printf("threads: passed%s\n", argc == 1 ? "" : " (fork not run)");
   return 0;
 }
