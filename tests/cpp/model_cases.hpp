@@ -33,10 +33,9 @@ inline std::vector<Case> cases() {
       {"projection, both directions", 10, 7, sizes(9, 70, 2, true, 40), true, true, true},
       {"ragged", 23, 14, sizes(7, 16), true, false, true},
       {"ragged with resets, both directions, three layers", 19, 13, sizes(7, 18, 3, true), true, true, true},
-      {"ragged, wide", 2, 40, sizes(64, 520), true, false, true},
-      {"ragged, wide, one step at most", 2, 40, sizes(64, 520), true, false, true, 1},
-      {"ragged, wide, one step at most, both directions", 3, 90, sizes(64, 520, 1, true), true, true, true,
-       1},
+      {"ragged, wide", 2, 10, sizes(8, 520), true, false, true},
+      {"ragged, wide, one step at most", 2, 10, sizes(8, 520), true, false, true, 1},
+      {"ragged, wide, one step at most, both directions", 3, 12, sizes(8, 520, 1, true), true, true, true, 1},
       {"no steps", 0, 3, sizes(2, 3, 2, true), false, false, true},
       {"no rows", 4, 0, sizes(2, 3), true, true, true},
   };
