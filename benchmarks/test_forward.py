@@ -39,4 +39,5 @@ def test_forward(benchmark: Any, row: Row, library: str, variant: str) -> None:
     argument = rival.argument(x[0] if row.streaming else x)
     benchmark.group = row.shape.name
     benchmark(rival.call, argument)
-    benchmark.extra_info["gflops"] = row.shape.flops / benchmark.stats.stats.median / 1e9
+    if benchmark.stats is not None:  # None with --benchmark-disable
+        benchmark.extra_info["gflops"] = row.shape.flops / benchmark.stats.stats.median / 1e9
