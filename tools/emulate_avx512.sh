@@ -251,12 +251,12 @@ while True:
 try: os.kill(pid,signal.SIGKILL)
 except ProcessLookupError: pass
 ru=os.wait4(pid,0)[2]; pump(); t2=time.time()
-ser=open(W+'/serial.txt',errors='replace').read(); m=re.search(r'@@END@@ (\d+)',ser)
+serial=open(W+'/serial.txt',errors='replace').read(); m=re.search(r'@@END@@ (\d+)',serial)
 if V:
     k=re.findall(r'^(\d{11})[a-z]',open(W+'/bochs.log',errors='replace').read(),re.M)
     sys.stderr.write('emulate_avx512: image %.1f s, emulation %.1f s (boot %.1f s, program %.1f s; CPU time %.1f s), %s M ticks\n'%(t1-t0,t2-t1,(began or t2)-t1,t2-(began or t2),ru.ru_utime+ru.ru_stime,int(k[-1])//10**6 if k else '?'))
 if m: sys.exit(int(m[1]))
 if late: sys.stderr.write('emulate_avx512: time limit of %s s reached%s\n'%(E['T'],'' if began else ' while the guest was booting')); sys.exit(124)
-sys.stderr.write('emulate_avx512: the emulation ended without a result; last of its logs:\n'+ser[-1500:]+'\n'+open(W+'/screen.txt',errors='replace').read()[-800:]+'\n'); sys.exit(125)
+sys.stderr.write('emulate_avx512: the emulation ended without a result; last of its logs:\n'+serial[-1500:]+'\n'+open(W+'/screen.txt',errors='replace').read()[-800:]+'\n'); sys.exit(125)
 PY
 rc=$?; exit $rc
