@@ -123,14 +123,26 @@ std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape
   if (members.size() != 2) {
     bad_value("state", "must be a pair (h, c)", std::to_string(members.size()) + " items");
   }
-  const auto member = [](const py::object& given, const char* name, const Shape& shape) {
-    py::array array = as_floats<S>(given, name);
-    require_shape(name, array, shape);
-    const bool contiguous = array.flags() & py::array::c_style;
-    return contiguous ? array : converted(array, dtype_name<S>());
-  };
-  py::array h = member(members[0], "state: h", h_shape);
-  return {std::move(h), member(members[1], "state: c", c_shape)};
+  py::array h = as_floats_of<S>(members[0], "state: h", h_shape, true);
+  return {std::move(h), as_floats_of<S>(members[1], "state: c", c_shape, true)};
+}
+
+template <class S>
+py::array as_floats_of(py::handle object, const char* name, const Shape& shape, bool contiguous) {
+  py::array array = as_floats<S>(object, name);
+  require_shape(name, array, shape);
+  const bool good = !contiguous || (array.flags() & py::array::c_style);
+  return good ? array : converted(array, dtype_name<S>());
+}
+
+py::array as_sizes(py::handle object, const char* name) {
+  const py::array array = as_array(object, name);
+  const char kind = array.dtype().kind();
+  if (kind != 'i' && kind != 'u') {
+    bad_type(name, "dtype must be an integer", py::str(array.dtype()).cast<std::string>());
+  }
+  if (array.ndim() != 1) bad_value(name, "must have one axis", "shape " + shape_text(array));
+  return converted(array, "int64");
 }
 
 py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched) {
@@ -180,6 +192,15 @@ py::array as_output(py::handle object, const char* name, const Shape& shape) {
 }
 
 template <class S>
+py::array as_contiguous_output(py::handle object, const char* name, const Shape& shape) {
+  py::array array = as_output<S>(object, name, shape);
+  if (!(array.flags() & py::array::c_style)) {
+    bad_value(name, "must be contiguous in the order of C", "strides that are not");
+  }
+  return array;
+}
+
+template <class S>
 py::array new_array(const Shape& shape) {
   auto& api = py::detail::npy_api::get();
   PyObject* made = api.PyArray_NewFromDescr_(
@@ -193,6 +214,10 @@ template py::array new_array<float>(const Shape&);
 template py::array new_array<double>(const Shape&);
 template py::array as_floats<float>(py::handle, const char*);
 template py::array as_floats<double>(py::handle, const char*);
+template py::array as_floats_of<float>(py::handle, const char*, const Shape&, bool);
+template py::array as_floats_of<double>(py::handle, const char*, const Shape&, bool);
+template py::array as_contiguous_output<float>(py::handle, const char*, const Shape&);
+template py::array as_contiguous_output<double>(py::handle, const char*, const Shape&);
 template py::array as_output<float>(py::handle, const char*, const Shape&);
 template py::array as_output<double>(py::handle, const char*, const Shape&);
 template std::pair<py::array, py::array> as_state<float>(py::handle, const Shape&, const Shape&);

@@ -65,12 +65,23 @@ std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape
 // [B] of int64 in [0, steps], contiguous. `unbatched` also takes a scalar.
 py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched);
 
+// [any] of int64, contiguous.
+py::array as_sizes(py::handle object, const char* name);
+
 // Bool with exactly this shape; strides may be anything.
 py::array as_flags(py::handle object, const char* name, const Shape& shape);
 
 // A writable, aligned array of exactly S and this shape with a contiguous last axis, to write into.
 template <class S>
 py::array as_output(py::handle object, const char* name, const Shape& shape);
+
+// As as_output, and C-contiguous.
+template <class S>
+py::array as_contiguous_output(py::handle object, const char* name, const Shape& shape);
+
+// As as_floats, with this shape, and C-contiguous if `contiguous`.
+template <class S>
+py::array as_floats_of(py::handle object, const char* name, const Shape& shape, bool contiguous);
 
 // A new array, its values not yet set.
 template <class S>

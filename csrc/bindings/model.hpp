@@ -30,7 +30,7 @@ class PyModel : public MustBeInitialised {
 
   py::dict parameters() const;
   py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset, bool batch_first,
-                    bool return_cells) const;
+                    bool return_cells, py::handle batch_sizes) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 
@@ -39,6 +39,8 @@ class PyModel : public MustBeInitialised {
 };
 
 void register_model(py::module_& module);
+// Adds what training needs to the type Model.
+void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type);
 void register_stream(py::module_& module);
 
 }  // namespace cellgate::python

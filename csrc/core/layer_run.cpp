@@ -8,27 +8,6 @@
 namespace cellgate {
 namespace {
 
-// Rows that still run at step s; s only grows.
-class ActiveRows {
- public:
-  ActiveRows(const std::int64_t* lengths, std::int64_t rows) : lengths_(lengths), rows_(rows) {}
-  std::int64_t at(std::int64_t step) {
-    while (rows_ > 0 && lengths_[rows_ - 1] <= step) --rows_;
-    return rows_;
-  }
-
- private:
-  const std::int64_t* lengths_;
-  std::int64_t rows_;
-};
-
-// The member's share of `count` units of work.
-struct Share {
-  Share(std::int64_t count, int member, int members)
-      : begin(count * member / members), end(count * (member + 1) / members) {}
-  std::int64_t begin, end;
-};
-
 template <class S>
 class MemberRun {
  public:
@@ -37,138 +16,202 @@ class MemberRun {
         scratch_(scratch),
         model_(*team.model),
         config_(model_.config()),
-        lanes_(model_.lanes()),
-        width_(4 * lanes_),
-        blocks_(model_.blocks(), member, team.members),
-        panels_(model_.projection_panels(), member, team.members) {}
+        member_(member),
+        width_(4 * model_.lanes()),
+        hidden_(model_.padded_hidden()),
+        blocks_(model_.blocks(), team.split_rows ? 0 : member, team.split_rows ? 1 : team.members),
+        panels_(model_.projection_panels(), team.split_rows ? 0 : member, team.split_rows ? 1 : team.members),
+        unit_begin_(blocks_.begin * model_.lanes()),
+        units_(blocks_.size() * model_.lanes()) {}
 
-  void run() {
+  // Steps [begin, end). `outputs_wanted` is false when y and cells are there from the first time.
+  void run(std::int64_t begin, std::int64_t end, bool again) {
+    again_ = again;
+    begin_ = begin;
     start_cells();
-    const std::int64_t steps = team_.rows ? team_.lengths[0] : 0;
-    ActiveRows planned(team_.lengths, team_.rows), active(team_.lengths, team_.rows);
-    for (std::int64_t s = 0; s < steps;) {
-      const std::int64_t end = steps == 1 ? 1 : project_chunk(s, steps, planned);
-      const S* preactivation = steps == 1 ? nullptr : team_.preactivation;
-      for (; s < end; ++s) {
-        const std::int64_t rows = active.at(s);
-        step(s, rows, preactivation);
-        if (preactivation) preactivation += rows * width_;
+    if (begin == end) return;
+    if (team_.split_rows) meet();
+    const bool hoists = recording() || end - begin > 1;
+    for (std::int64_t s = begin; s < end;) {
+      const Chunk chunk = hoists ? chunk_from(s, end, team_.positions, team_.rows) : Chunk{s, s + 1, 0};
+      S* preactivation = nullptr;
+      if (hoists) {
+        preactivation = recording()
+                            ? team_.tape.gates + (team_.positions[s] - team_.positions[begin]) * 4 * hidden_
+                            : team_.preactivation;
+        if (team_.split_rows && s != begin) meet();  // the others may still read the chunk before
+        project(chunk, preactivation);
+        if (team_.split_rows) meet();
+      }
+      for (; s < chunk.end; ++s) {
+        // Members that own rows need to wait for each other only where the ownership changes.
+        if (team_.split_rows && s > begin && team_.active(s) != team_.active(s - 1)) meet();
+        const std::int64_t later = team_.positions[chunk.end] - team_.positions[s + 1];
+        step(s, preactivation ? preactivation + later * width_ : nullptr, chunk.rows * width_);
       }
     }
   }
 
  private:
-  std::int64_t unit_begin() const { return blocks_.begin * lanes_; }
-  std::int64_t units() const { return (blocks_.end - blocks_.begin) * lanes_; }
+  bool recording() const { return team_.tape.gates != nullptr; }
+  void meet() { team_.barrier->wait(team_.members); }
+  // The rows of this member among `count`.
+  Share own(std::int64_t count) const {
+    return team_.split_rows ? Share(count, member_, team_.members) : Share(count, 0, 1);
+  }
+  // c before the first step of this run.
+  S* first_cells() const { return recording() ? team_.tape.cells : team_.c; }
 
   void start_cells() {
+    const S* const* from = team_.c0;
     const std::int64_t given =
-        team_.c0 ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin(), 0, units()) : 0;
-    for (std::int64_t row = 0; row < team_.rows; ++row) {
-      S* c = team_.c + row * model_.padded_hidden() + unit_begin();
-      if (given) std::copy_n(team_.c0[row] + unit_begin(), given, c);
-      std::fill(c + given, c + units(), S(0));
+        from ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin_, 0, units_) : 0;
+    const Share rows = own(team_.rows);
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      S* c = first_cells() + row * hidden_ + unit_begin_;
+      if (again_) {
+        const S* kept = team_.tape.kept + begin_ / team_.tape.segment * team_.rows * hidden_;
+        std::copy_n(kept + row * hidden_ + unit_begin_, units_, c);
+        continue;
+      }
+      if (given) std::copy_n(from[row] + unit_begin_, given, c);
+      std::fill(c + given, c + units_, S(0));
     }
   }
 
-  // bias + x W^T of this member's units for whole steps from `begin` on; returns where they end.
-  std::int64_t project_chunk(std::int64_t begin, std::int64_t steps, ActiveRows& planned) {
-    const std::int64_t capacity = chunk_rows(team_.rows);
-    std::int64_t rows = 0, s = begin;
-    for (; s < steps; ++s) {
-      const std::int64_t active = planned.at(s);
-      if (rows + active > capacity) break;
-      for (std::int64_t row = 0; row < active; ++row)
-        scratch_.x_rows[rows++] = team_.x[row] + s * team_.x_step;
+  // bias + x W^T of the chunk: of this member's units, or of its share of the rows.
+  void project(const Chunk& chunk, S* preactivation) {
+    std::int64_t at = chunk.rows;
+    for (std::int64_t s = chunk.begin; s < chunk.end; ++s) {
+      at -= team_.active(s);
+      for (std::int64_t row = 0; row < team_.active(s); ++row) scratch_.x_rows[at + row] = team_.x.at(s, row);
     }
+    const Share rows = own(chunk.rows);
     GemmArgs<S> g{};
-    g.rows = rows;
+    g.rows = rows.size();
     g.depth = team_.weights->input_size;
     g.panel_begin = blocks_.begin;
     g.panel_end = blocks_.end;
-    g.a = scratch_.x_rows;
+    g.a = scratch_.x_rows + rows.begin;
     g.panels = team_.weights->w.data();
     g.start = team_.weights->bias.data();
-    g.c = team_.preactivation;
-    g.c_panel_stride = capacity * width_;
+    g.c = preactivation + rows.begin * width_;
+    g.c_panel_stride = chunk.rows * width_;
     g.packed = scratch_.packed;
     model_.kernels().gemm(g);
-    return s;
   }
 
-  // A reset at time t cuts between t - 1 and t. Going forward it is read before step t; in reverse,
-  // where t is processed before t - 1, `resets` is set up so that it is read before that step, and
-  // before the first there is nothing to cut.
-  bool is_reset(std::int64_t s, std::int64_t row) const {
-    return !(team_.reverse && s == 0) && team_.resets[row][s * team_.reset_step];
-  }
-
-  // Points args.h at the state before step s.
-  void find_state(std::int64_t s, CellForwardArgs<S>& args) {
-    args.h = s == 0 ? team_.h0 : team_.y;
-    args.h_offset = s == 0 ? 0 : (s - 1) * team_.y_step;
-    if (!team_.resets) return;
-    for (std::int64_t row = 0; row < args.rows; ++row) {
-      scratch_.h_rows[row] = args.h[row] + args.h_offset;
-      if (!is_reset(s, row)) continue;
-      scratch_.h_rows[row] = team_.zeros;
-      std::fill_n(team_.c + row * model_.padded_hidden() + unit_begin(), units(), S(0));
+  // h before step s of `rows`.
+  Rows<const S> find_state(std::int64_t s, const Share& rows) {
+    if (s > 0 && !team_.resets) {
+      const Rows<S> h = team_.y.rows(s - 1, rows.begin, rows.end, const_cast<S**>(scratch_.h_rows));
+      return {h.pointers, h.offset};
     }
-    args.h = scratch_.h_rows;
-    args.h_offset = 0;
+    if (!team_.resets) return {team_.h0 + rows.begin, 0};
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      scratch_.h_rows[row] = team_.is_reset(s, row) ? team_.zeros
+                             : s == 0               ? team_.h0[row]
+                                                    : team_.y.at(s - 1, row);
+    }
+    return {scratch_.h_rows + rows.begin, 0};
   }
 
-  void step(std::int64_t s, std::int64_t rows, const S* preactivation) {
+  // c before step s, [rows of the step, padded H], zero where the state is reset.
+  const S* find_cells(std::int64_t s, const Share& rows) {
+    S* c = recording() && s > begin_ ? recorded_cells(s - 1) : first_cells();
+    if (team_.tape.kept && !again_ && s % team_.tape.segment == 0) {
+      S* kept = team_.tape.kept + s / team_.tape.segment * team_.rows * hidden_;
+      copy_cells(c, rows, kept);
+    }
+    bool any = false;
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) any = any || team_.is_reset(s, row);
+    if (!any) return c;
+    if (recording()) {
+      copy_cells(c, rows, team_.fresh_cells);
+      c = team_.fresh_cells;
+    }
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      if (team_.is_reset(s, row)) std::fill_n(c + row * hidden_ + unit_begin_, units_, S(0));
+    }
+    return c;
+  }
+  void copy_cells(const S* from, const Share& rows, S* to) const {
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      std::copy_n(from + row * hidden_ + unit_begin_, units_, to + row * hidden_ + unit_begin_);
+    }
+  }
+  S* recorded_cells(std::int64_t s) const {
+    return team_.tape.cells + (team_.rows + team_.positions[s] - team_.positions[begin_]) * hidden_;
+  }
+
+  void step(std::int64_t s, S* preactivation, std::ptrdiff_t block_stride) {
     const bool projects = config_.proj_size > 0;
+    const Share rows = own(team_.active(s));
+    const Rows<const S> h = find_state(s, rows);
+    const std::ptrdiff_t first_cell = rows.begin * hidden_;
     CellForwardArgs<S> a{};
-    a.rows = rows;
+    a.rows = rows.size();
     a.block_begin = blocks_.begin;
     a.block_end = blocks_.end;
     a.hidden_size = config_.hidden_size;
-    a.preactivation = preactivation;
-    a.preactivation_block_stride = chunk_rows(team_.rows) * width_;
+    a.preactivation = preactivation ? preactivation + rows.begin * width_ : nullptr;
+    a.preactivation_block_stride = block_stride;
     a.bias = team_.weights->bias.data();
-    a.x = team_.x;
-    a.x_offset = s * team_.x_step;
-    a.input_size = preactivation ? 0 : team_.weights->input_size;
-    a.w = team_.weights->w.data();
-    find_state(s, a);
+    if (!preactivation) {
+      const Rows<const S> x = team_.x.rows(s, rows.begin, rows.end, scratch_.x_rows);
+      a.x = x.pointers;
+      a.x_offset = x.offset;
+      a.input_size = team_.weights->input_size;
+      a.w = team_.weights->w.data();
+    }
+    a.h = h.pointers;
+    a.h_offset = h.offset;
     a.recurrent_size = config_.output_size();
     a.r = team_.weights->r.data();
-    a.c = team_.c;
-    a.c_stride = model_.padded_hidden();
-    a.out = projects ? team_.unprojected_rows : team_.y;
-    a.out_offset = projects ? 0 : s * team_.y_step;
-    a.cells = team_.cells;
-    a.cells_offset = s * team_.cells_step;
+    a.c_prev = find_cells(s, rows) + first_cell;
+    a.c = (recording() ? recorded_cells(s) : team_.c) + first_cell;
+    a.c_stride = hidden_;
+    a.gates = recording() ? preactivation + rows.begin * width_ : nullptr;
+    const Rows<S> y = team_.y.rows(s, rows.begin, rows.end, scratch_.y_rows);
+    a.out = projects || again_ ? team_.unprojected_rows + rows.begin : y.pointers;
+    a.out_offset = projects || again_ ? 0 : y.offset;
+    if (team_.cells && !again_) {
+      const Rows<S> cells = team_.cells.rows(s, rows.begin, rows.end, scratch_.cell_rows);
+      a.cells = cells.pointers;
+      a.cells_offset = cells.offset;
+    }
     a.partial = scratch_.partial;
     a.packed = scratch_.packed;
-    model_.kernels().cell_forward(a);
-    team_.barrier->wait(team_.members);
-    if (!projects) return;
+    if (a.rows > 0) model_.kernels().cell_forward(a);
+    if (!team_.split_rows && !again_) meet();
+    if (!projects || again_) return;
 
     GemmArgs<S> g{};
-    g.rows = rows;
+    g.rows = rows.size();
     g.depth = config_.hidden_size;
     g.panel_begin = panels_.begin;
     g.panel_end = panels_.end;
-    g.a = team_.unprojected_rows;
+    g.a = team_.unprojected_rows + rows.begin;
     g.panels = team_.weights->projection.data();
-    g.out = team_.y;
-    g.out_offset = s * team_.y_step;
+    g.out = y.pointers;
+    g.out_offset = y.offset;
     g.out_columns = config_.proj_size;
     g.partial = scratch_.partial;
     g.packed = scratch_.packed;
     model_.kernels().gemm(g);
-    team_.barrier->wait(team_.members);
+    if (!team_.split_rows) meet();
   }
 
   const TeamArgs<S>& team_;
   const MemberScratch<S>& scratch_;
   const Model<S>& model_;
   const Config& config_;
-  const std::int64_t lanes_, width_;  // of a vector and of a panel
+  const int member_;
+  const std::int64_t width_, hidden_;  // of a panel; H padded to whole blocks
   const Share blocks_, panels_;
+  const std::int64_t unit_begin_, units_;
+  std::int64_t begin_ = 0;
+  bool again_ = false;
 };
 
 }  // namespace
@@ -176,10 +219,20 @@ class MemberRun {
 template <class S>
 void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member) noexcept {
   const FlushDenormals flush;
-  MemberRun<S>(team, scratch, member).run();
+  MemberRun<S>(team, scratch, member).run(0, team.steps(), false);
+}
+
+template <class S>
+void rerun_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
+                  std::int64_t end) noexcept {
+  MemberRun<S>(team, scratch, member).run(begin, end, true);
 }
 
 template void run_member(const TeamArgs<float>&, const MemberScratch<float>&, int) noexcept;
 template void run_member(const TeamArgs<double>&, const MemberScratch<double>&, int) noexcept;
+template void rerun_member(const TeamArgs<float>&, const MemberScratch<float>&, int, std::int64_t,
+                           std::int64_t) noexcept;
+template void rerun_member(const TeamArgs<double>&, const MemberScratch<double>&, int, std::int64_t,
+                           std::int64_t) noexcept;
 
 }  // namespace cellgate

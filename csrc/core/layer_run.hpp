@@ -1,56 +1,102 @@
-// One layer and direction over one group of rows: what a team of threads does for all time steps.
-// Called by sequence.cpp; calls only KernelTable.
+// One layer and direction: what a team of threads does for all time steps.
+// Called by sequence.cpp and, to compute again what was not kept, by layer_backward.cpp; calls only
+// KernelTable.
 #pragma once
 
 #include <algorithm>
 
 #include "packed_weights.hpp"
+#include "plane.hpp"
 #include "threads.hpp"
 
 namespace cellgate {
 
-// Rows are sorted by length, longest first, so that the rows still running are a prefix. Every row
-// has a pointer to its first step in the order of processing (its last valid step in the reverse
-// direction); `*_step` leads from there to the next.
+// What training keeps of a layer and direction, for steps [first step, ...) in order of processing.
+// Steps come in chunks, see Chunk; row i of step s is row positions[s] + i of a chunkless array,
+// where positions[s] counts the valid rows of all steps before.
+template <class S>
+struct LayerTape {
+  S* gates = nullptr;        // a chunk of n rows after the other, each [blocks, n, 4, lanes]: i, f, g, o
+  S* cells = nullptr;        // [B, padded H] before the first step, then [positions, padded H]
+  S* kept = nullptr;         // with checkpoints: [segments, B, padded H], c before each segment
+  std::int64_t segment = 0;  // its steps; 0: no checkpoints
+};
+
+// Rows are sorted by length, longest first, so that the rows still running are a prefix.
 template <class S>
 struct TeamArgs {
   const Model<S>* model;
   const PackedLayer<S>* weights;
   bool reverse;
+  bool split_rows;  // members own rows of a step; otherwise blocks of units
   std::int64_t rows;
-  const std::int64_t* lengths;  // [rows], descending
-  const S* const* x;            // [rows]
-  std::ptrdiff_t x_step;
-  S* const* y;  // [rows]; h of step s is read back from here at step s + 1
-  std::ptrdiff_t y_step;
-  S* const* cells;  // [rows] or null
-  std::ptrdiff_t cells_step;
+  const std::int64_t* lengths;    // [rows], descending
+  const std::int64_t* positions;  // [T + 1]: rows of all steps before, in order of processing
+  RowSteps<const S> x;
+  RowSteps<S> y;  // h of step s is read back from here at step s + 1
+  RowSteps<S> cells;
   const S* const* h0;                  // [rows]
   const S* const* c0;                  // [rows], or null: zero
-  const unsigned char* const* resets;  // [rows] or null: flag to read before step s, see layer_run.cpp
+  const unsigned char* const* resets;  // [rows] or null: flag to read before step s, see is_reset()
   std::ptrdiff_t reset_step;
   const S* zeros;    // as long as the wider of h and the cell, for rows whose state is reset
-  S* c;              // [rows, padded H]: the cell state while running and at the end
-  S* preactivation;  // [blocks, chunk_rows(rows), 4, lanes]
+  S* c;              // [rows, padded H]: the cell state while running and at the end; unused with a tape
+  S* preactivation;  // [blocks, chunk_rows(rows), 4, lanes]; with a tape its gates are used
   S* unprojected;    // [rows, padded H], with projection only
   S* const* unprojected_rows;
+  S* fresh_cells;  // [rows, padded H], with a tape and resets only
+  LayerTape<S> tape;
   Barrier* barrier;
   int members;
+
+  // A reset at time t cuts between t - 1 and t. Going forward it is read before step t; in reverse,
+  // where t is processed before t - 1, `resets` is set up so that it is read before that step, and
+  // before the first there is nothing to cut.
+  bool is_reset(std::int64_t s, std::int64_t row) const {
+    return resets && !(reverse && s == 0) && resets[row][s * reset_step];
+  }
+  std::int64_t active(std::int64_t s) const { return positions[s + 1] - positions[s]; }
+  std::int64_t steps() const { return rows ? lengths[0] : 0; }
 };
 
 // Arrays each member has to itself.
 template <class S>
 struct MemberScratch {
-  const S** x_rows;  // [chunk_rows(rows)]
-  const S** h_rows;  // [rows]
-  S* partial;        // [rows, 4, lanes]
-  S* packed;         // packed_scalars()
+  const S** x_rows;         // [chunk_rows(rows)]
+  const S** h_rows;         // [rows]
+  S **y_rows, **cell_rows;  // [rows]
+  S* partial;               // [max(rows, chunk_rows(rows) if it projects backward), 4, lanes]
+  S* packed;                // packed_scalars()
 };
 
 // Rows of the x-projection computed at once: as many whole steps as fit, one at least. Each chunk
 // reads all of W again; its result waits in memory until its steps come, so it is bounded.
 constexpr std::int64_t kChunkRows = 256;
 inline std::int64_t chunk_rows(std::int64_t rows) { return rows > kChunkRows ? rows : kChunkRows; }
+
+// Consecutive steps whose x-projection is computed together, and whose rows lie together, the last
+// step first: gradients are summed from the last step to the first, whatever the chunks.
+struct Chunk {
+  std::int64_t begin, end;  // steps
+  std::int64_t rows;        // positions[end] - positions[begin]
+};
+
+// The chunk that begins at step `begin`, within steps [.., limit).
+inline Chunk chunk_from(std::int64_t begin, std::int64_t limit, const std::int64_t* positions,
+                        std::int64_t rows) {
+  const std::int64_t room = positions[begin] + chunk_rows(rows);
+  std::int64_t end = begin + 1;
+  while (end < limit && positions[end + 1] <= room) ++end;
+  return {begin, end, positions[end] - positions[begin]};
+}
+
+// The share of one of `members` in `count` units of work.
+struct Share {
+  Share(std::int64_t count, int member, int members)
+      : begin(count * member / members), end(count * (member + 1) / members) {}
+  std::int64_t size() const { return end - begin; }
+  std::int64_t begin, end;
+};
 
 // Room in which the kernels bring rows together: those of the x-projection, of a step that adds x
 // itself (whatever T is, a team whose rows all have one step does so), and of the projection.
@@ -60,7 +106,13 @@ inline std::int64_t packed_scalars(std::int64_t rows, std::int64_t steps, const 
   return std::max({steps > 1 ? chunk_rows(rows) * input : 0, step, rows * config.hidden_size});
 }
 
+// Runs all steps.
 template <class S>
 void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member) noexcept;
+
+// Runs steps [begin, end) again from team.tape.kept into team.tape, which covers these steps only.
+template <class S>
+void rerun_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
+                  std::int64_t end) noexcept;
 
 }  // namespace cellgate

@@ -10,7 +10,7 @@ namespace {
 std::atomic<Split> split{Split::kAuto};
 
 // A team that splits units re-reads only its own part of the recurrent weights; one that splits
-// rows needs no barrier. Rows win while each thread keeps this many, enough for full tiles, and
+// rows hardly needs any barrier. Rows win while each thread keeps this many, enough for full tiles, and
 // the weights of a direction stay in a private L2 cache.
 constexpr std::int64_t kRowsForFullTiles = 12;
 constexpr double kPrivateCacheBytes = 384 * 1024;
@@ -35,8 +35,8 @@ Plan best_plan(const Work& w, int threads, Split mode) {
   const bool rows = mode == Split::kRows || (mode == Split::kAuto && w.rows >= threads * kRowsForFullTiles &&
                                              w.recurrent_bytes <= kPrivateCacheBytes);
   if (rows) {
-    plan.row_groups =
-        static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, w.rows)));
+    plan.split_rows = true;
+    plan.members = static_cast<int>(std::clamp<std::int64_t>(threads, 1, std::max<std::int64_t>(1, w.rows)));
   } else {
     plan.members = static_cast<int>(std::clamp<std::int64_t>(threads, 1, w.blocks));
   }
@@ -56,7 +56,7 @@ int threads_that_pay(const Work& w, int limit) {
   int threads = by_call >= limit ? limit : std::max(1, static_cast<int>(by_call));
   while (threads > 1) {
     const Plan plan = best_plan(w, threads, Split::kAuto);
-    if (plan.members == 1 || step / plan.members >= kStepMicroseconds) break;
+    if (plan.split_rows || plan.members == 1 || step / plan.members >= kStepMicroseconds) break;
     --threads;
   }
   return threads;

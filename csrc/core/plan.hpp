@@ -1,18 +1,18 @@
-// How one layer's work is split between threads. Called by sequence.cpp only.
+// How one layer's work is split between threads. Called by sequence.cpp and bptt.cpp.
 #pragma once
 
 #include <cstdint>
 
 namespace cellgate {
 
-// threads = direction_teams * row_groups * members. A team owns one direction (or both, one after
-// the other) of one group of rows; its members own blocks of hidden units and meet at a barrier
-// after each step. None of this changes a bit of the result: sums are never split.
+// threads = direction_teams * members. A team owns one direction, or both, one after the other. Its
+// members own blocks of hidden units and meet at a barrier after each step, or own rows of the batch
+// and meet now and then. None of this changes a bit of the result: sums are never split.
 struct Plan {
   int direction_teams = 1;
-  int row_groups = 1;
   int members = 1;
-  int threads() const { return direction_teams * row_groups * members; }
+  bool split_rows = false;
+  int threads() const { return direction_teams * members; }
 };
 
 // What the plan depends on.

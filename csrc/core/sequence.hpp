@@ -5,29 +5,30 @@
 #include <deque>
 
 #include "packed_weights.hpp"
+#include "plane.hpp"
+#include "tape.hpp"
 #include "threads.hpp"
 #include "workspace.hpp"
 
 namespace cellgate {
 
 // Strides count scalars (flags in reset) and may be anything, negative or zero; the last axis of x
-// is contiguous.
+// is contiguous. Packed planes (plane.hpp) need lengths that do not rise.
 template <class S>
 struct ForwardArgs {
   std::int64_t steps = 0, batch = 0;
-  const S* x = nullptr;  // [T, B, I]
-  std::ptrdiff_t x_step = 0, x_row = 0;
+  Plane<const S> x;                       // [T, B, I]
   const S* h0 = nullptr;                  // [L * D, B, P or H] contiguous; null: zero
   const S* c0 = nullptr;                  // [L * D, B, H] contiguous; null: zero
   const std::int64_t* lengths = nullptr;  // [B], each in [0, T]; null: all T
   const unsigned char* reset = nullptr;   // [T, B], nonzero where a new segment begins; null: nowhere
   std::ptrdiff_t reset_step = 0, reset_row = 0;
-  S* y = nullptr;  // [T, B, D * (P or H)], last axis contiguous, shares nothing with x, h0, c0
-  std::ptrdiff_t y_step = 0, y_row = 0;
-  S* h_n = nullptr;    // [L * D, B, P or H] contiguous, may be h0
-  S* c_n = nullptr;    // [L * D, B, H] contiguous, may be c0
-  S* cells = nullptr;  // [T, B, D * H] of the last layer, last axis contiguous, or null
-  std::ptrdiff_t cells_step = 0, cells_row = 0;
+  Plane<S> y;         // [T, B, D * (P or H)], shares nothing with x, h0, c0
+  S* h_n = nullptr;   // [L * D, B, P or H] contiguous, may be h0
+  S* c_n = nullptr;   // [L * D, B, H] contiguous, may be c0
+  Plane<S> cells;     // [T, B, D * H] of the last layer, or without a base: not wanted
+  S* tape = nullptr;  // null, or Tape::size() scalars to record in
+  Training training;  // read with a tape only
 };
 
 // Everything a call needs besides its arguments; keep one to make later calls allocate nothing.

@@ -44,14 +44,10 @@ class StreamState {
     ForwardArgs<S> args;
     args.steps = steps;
     args.batch = batch_;
-    args.x = x;
-    args.x_step = x_step;
-    args.x_row = x_row;
+    args.x = {x, x_step, x_row, nullptr};
     args.h0 = args.h_n = h_.data();
     args.c0 = args.c_n = c_.data();
-    args.y = y;
-    args.y_step = y_step;
-    args.y_row = y_row;
+    args.y = {y, y_step, y_row, nullptr};
     forward(*model_, args, scratch_);
   }
 

@@ -16,14 +16,22 @@ CELLGATE_INLINE void cell_tail(const Tile<S, R>& gates, const cellgate::CellForw
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
   const std::int64_t unit = block * lanes, left = args.hidden_size - unit;
+  S* kept = args.gates ? args.gates + block * args.preactivation_block_stride + row * 4 * lanes : nullptr;
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
-    S* c = args.c + (row + r) * args.c_stride + unit;
+    const std::ptrdiff_t at = (row + r) * args.c_stride + unit;
     const V i = sigmoid(gates.v[r][0]), f = sigmoid(gates.v[r][1]);
     const V g = tanh(gates.v[r][2]), o = sigmoid(gates.v[r][3]);
-    const V cell = fma(f, load(c), i * g);
+    const V cell = fma(f, load(args.c_prev + at), i * g);
     const V out = o * tanh(cell);
-    store(c, cell);
+    store(args.c + at, cell);
+    if (kept) {
+      store(kept, i);
+      store(kept + lanes, f);
+      store(kept + 2 * lanes, g);
+      store(kept + 3 * lanes, o);
+      kept += 4 * lanes;
+    }
     S* out_at = args.out[row + r] + args.out_offset + unit;
     S* cells_at = args.cells ? args.cells[row + r] + args.cells_offset + unit : nullptr;
     if (left >= lanes) {
@@ -107,7 +115,7 @@ void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
     }
     return;
   }
-  with_tile_rows(args.rows, [&](auto n) {
+  with_tile_rows<kTileRows>(args.rows, [&](auto n) {
     constexpr int R = decltype(n)::value;
     constexpr int kFit = kTileAccumulators / (4 * R), U = kFit > 4 ? 4 : kFit;
     // Groups of nearly equal size: a last group of one block would wait for its own sums.

@@ -39,15 +39,17 @@ struct Int {
   static constexpr int value = N;
 };
 
-// Calls f(Int<rows>) for 1 <= rows <= kTileRows.
-template <class F>
+// Calls f(Int<rows>) for 1 <= rows <= Most.
+template <int Most, class F>
 CELLGATE_INLINE void with_tile_rows(std::int64_t rows, const F& f) {
-  if constexpr (kTileRows >= 6) {
+  if constexpr (Most >= 6) {
     if (rows == 6) return f(Int<6>{});
     if (rows == 5) return f(Int<5>{});
+  }
+  if constexpr (Most >= 4) {
     if (rows == 4) return f(Int<4>{});
   }
-  if constexpr (kTileRows >= 3) {
+  if constexpr (Most >= 3) {
     if (rows == 3) return f(Int<3>{});
   }
   if (rows == 2) return f(Int<2>{});
@@ -56,14 +58,14 @@ CELLGATE_INLINE void with_tile_rows(std::int64_t rows, const F& f) {
 
 // Calls f(first row, Int<rows>) for tiles that cover [0, rows) and differ by at most one row, so
 // that no tile is left with too few independent sums to hide the latency of the multiply-add.
-template <class F>
+template <int Most = kTileRows, class F>
 CELLGATE_INLINE void for_each_tile(std::int64_t rows, const F& f) {
-  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  const std::int64_t tiles = (rows + Most - 1) / Most;
   const std::int64_t longer = tiles ? rows % tiles : 0, base = tiles ? rows / tiles : 0;
   std::int64_t row = 0;
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
     const std::int64_t count = base + (tile < longer);
-    with_tile_rows(count, [&](auto n) { f(row, n); });
+    with_tile_rows<Most>(count, [&](auto n) { f(row, n); });
     row += count;
   }
 }
@@ -77,35 +79,41 @@ CELLGATE_INLINE void for_each_k_block(std::int64_t depth, const F& f) {
   }
 }
 
-template <class S, int R>
+// R rows of Q vectors: 4, but for the last columns of a product that has few.
+template <class S, int R, int Q = 4>
 struct Tile {
-  typename Simd<S>::V v[R][4];
+  typename Simd<S>::V v[R][Q];
 };
 
-template <class S, int R>
-CELLGATE_INLINE void load_tile(Tile<S, R>& t, const S* from, std::ptrdiff_t row_stride) {
+// A narrow tile needs more rows to have enough independent sums, and has the registers for them.
+constexpr int kNarrowTileRows = kTileRows < 6 && kTileAccumulators < 12 ? 4 : 6;
+template <int Q>
+constexpr int kRowsOfTile = Q <= 2 ? kNarrowTileRows : kTileRows;
+
+template <class S, int R, int Q>
+CELLGATE_INLINE void load_tile(Tile<S, R, Q>& t, const S* from, std::ptrdiff_t row_stride) {
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
     CELLGATE_UNROLL
-    for (int q = 0; q < 4; ++q) t.v[r][q] = load(from + r * row_stride + q * Simd<S>::lanes);
+    for (int q = 0; q < Q; ++q) t.v[r][q] = load(from + r * row_stride + q * Simd<S>::lanes);
   }
 }
 
-template <class S, int R>
-CELLGATE_INLINE void zero_tile(Tile<S, R>& t) {
+template <class S, int R, int Q>
+CELLGATE_INLINE void zero_tile(Tile<S, R, Q>& t) {
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
     CELLGATE_UNROLL
-    for (int q = 0; q < 4; ++q) t.v[r][q] = typename Simd<S>::V{};
+    for (int q = 0; q < Q; ++q) t.v[r][q] = typename Simd<S>::V{};
   }
 }
 
-template <class S, int R>
-CELLGATE_INLINE void store_tile(const Tile<S, R>& t, S* to, std::ptrdiff_t row_stride) {
+template <class S, int R, int Q>
+CELLGATE_INLINE void store_tile(const Tile<S, R, Q>& t, S* to, std::ptrdiff_t row_stride) {
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
     CELLGATE_UNROLL
-    for (int q = 0; q < 4; ++q) store(to + r * row_stride + q * Simd<S>::lanes, t.v[r][q]);
+    for (int q = 0; q < Q; ++q) store(to + r * row_stride + q * Simd<S>::lanes, t.v[r][q]);
   }
 }
 
@@ -150,11 +158,13 @@ CELLGATE_INLINE void hide_origin(P& pointer) {
 
 // t[u][r][:] += sum over k in [k_begin, k_end) of a[r][k] * panel_u[k, :], for U panels that lie
 // panel_stride apart. The broadcasts come first and then one weight vector at a time: R * 4 * U
-// sums, R broadcasts and one weight fit the register file, any other order spills. With `fetch`,
-// asks for the memory from `ahead` on, half a cache line for each k.
-template <bool fetch, class S, int R, int U, class A>
-CELLGATE_INLINE void accumulate(Tile<S, R> (&t)[U], const A& a, const S* panel, std::ptrdiff_t panel_stride,
-                                std::int64_t k_begin, std::int64_t k_end, const char* ahead = nullptr) {
+// sums, R broadcasts and one weight fit the register file, any other order spills. Narrow tiles have
+// more rows than weights, and go the other way about. With `fetch`, asks for the memory from `ahead` on, half
+// a cache line for each k.
+template <bool fetch, class S, int R, int Q, int U, class A>
+CELLGATE_INLINE void accumulate(Tile<S, R, Q> (&t)[U], const A& a, const S* panel,
+                                std::ptrdiff_t panel_stride, std::int64_t k_begin, std::int64_t k_end,
+                                const char* ahead = nullptr) {
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
   const S* w[U];
@@ -169,13 +179,32 @@ CELLGATE_INLINE void accumulate(Tile<S, R> (&t)[U], const A& a, const S* panel, 
       __builtin_prefetch(ahead, 0, 2);
       ahead += 32;
     }
+    if constexpr (Q < 4) {
+      CELLGATE_UNROLL
+      for (int u = 0; u < U; ++u) {
+        V weights[Q];
+        CELLGATE_UNROLL
+        for (int q = 0; q < Q; ++q) {
+          weights[q] = load(w[u] + q * lanes);
+          keep_in_register(weights[q]);
+        }
+        CELLGATE_UNROLL
+        for (int r = 0; r < R; ++r) {
+          const V x = broadcast(a.at(r, k));
+          CELLGATE_UNROLL
+          for (int q = 0; q < Q; ++q) t[u].v[r][q] = fma(x, weights[q], t[u].v[r][q]);
+        }
+        w[u] += 4 * lanes;
+      }
+      continue;
+    }
     V x[R];
     CELLGATE_UNROLL
     for (int r = 0; r < R; ++r) x[r] = broadcast(a.at(r, k));
     CELLGATE_UNROLL
     for (int u = 0; u < U; ++u) {
       CELLGATE_UNROLL
-      for (int q = 0; q < 4; ++q) {
+      for (int q = 0; q < Q; ++q) {
         V weight = load(w[u] + q * lanes);
         if (R > 1) keep_in_register(weight);
         CELLGATE_UNROLL
@@ -189,7 +218,7 @@ CELLGATE_INLINE void accumulate(Tile<S, R> (&t)[U], const A& a, const S* panel, 
 // A product of many rows with a range of panels. The rows are read again for each panel. If they
 // are more than a good part of the L1 cache, and the panels many, they are first brought together in
 // `room`: rows far apart, most of all by a power of two, displace each other and the panel.
-template <class S>
+template <class S, int Most = kTileRows>
 struct Product {
   const S* const* a;
   std::ptrdiff_t a_offset;
@@ -199,7 +228,7 @@ struct Product {
   const S* packed;  // [rows, depth] in tiles of [depth, R], or null: read `a` where it is
 
   CELLGATE_INLINE Product(const S* const* a_, std::ptrdiff_t offset, std::int64_t rows_, const S* panels_,
-                          std::int64_t depth_, std::int64_t panel_count, S* room)
+                          std::int64_t depth_, std::int64_t panel_count, S* room, bool transposed = false)
       : a(a_),
         a_offset(offset),
         rows(rows_),
@@ -208,26 +237,37 @@ struct Product {
         prefetches(panel_count * depth_ * 4 * kVectorBytes > kPrefetchBytes),
         packed(nullptr) {
     constexpr std::int64_t kRowBytes = 16 * 1024, kPanels = 32;
-    if (panel_count < kPanels || rows * depth * static_cast<std::int64_t>(sizeof(S)) <= kRowBytes) return;
-    for_each_tile(rows, [&](std::int64_t row, auto n) {
-      constexpr int R = decltype(n)::value;
-      const SeparateRows<S, R> from(a + row, a_offset);
-      S* to = room + row * depth;
-      for (std::int64_t k = 0; k < depth; ++k) {
+    if (transposed) {
+      bring_together(room, [&](std::int64_t row, auto n, std::int64_t k, S* to) {
+        const S* from = a[k] + a_offset + row;
         CELLGATE_UNROLL
-        for (int r = 0; r < R; ++r) to[k * R + r] = from.at(r, k);
-      }
+        for (int r = 0; r < decltype(n)::value; ++r) to[r] = from[r];
+      });
+    } else if (panel_count >= kPanels && rows * depth * static_cast<std::int64_t>(sizeof(S)) > kRowBytes) {
+      bring_together(room, [&](std::int64_t row, auto n, std::int64_t k, S* to) {
+        CELLGATE_UNROLL
+        for (int r = 0; r < decltype(n)::value; ++r) to[r] = a[row + r][a_offset + k];
+      });
+    }
+  }
+
+  // Calls copy(first row, Int<rows>, k, where the scalars of these rows go) for every tile and k.
+  template <class Copy>
+  CELLGATE_INLINE void bring_together(S* room, const Copy& copy) {
+    for_each_tile<Most>(rows, [&](std::int64_t row, auto n) {
+      S* to = room + row * depth;
+      for (std::int64_t k = 0; k < depth; ++k, to += decltype(n)::value) copy(row, n, k, to);
     });
     packed = room;
   }
 
   // The rows of tile t with one block of k of one panel.
-  template <int R>
-  CELLGATE_INLINE void add_to(Tile<S, R>& t, std::int64_t row, std::int64_t p, std::int64_t k_begin,
+  template <int R, int Q>
+  CELLGATE_INLINE void add_to(Tile<S, R, Q>& t, std::int64_t row, std::int64_t p, std::int64_t k_begin,
                               std::int64_t k_end) const {
     const S* panel = panels + p * depth * 4 * Simd<S>::lanes;
-    Tile<S, R> one[1] = {t};
-    if (packed && prefetches) {
+    Tile<S, R, Q> one[1] = {t};
+    if (packed && prefetches && Q == 4) {
       // This tile's share of the block of k that follows in memory: spread over all tiles, the
       // next block is there in time whatever it comes from.
       const char* next = reinterpret_cast<const char*>(panel + k_end * 4 * Simd<S>::lanes);
@@ -242,15 +282,15 @@ struct Product {
   }
 };
 
-template <class S, int R>
-CELLGATE_INLINE void store_plain(const Tile<S, R>& t, const cellgate::GemmArgs<S>& g, std::int64_t row,
+template <class S, int R, int Q>
+CELLGATE_INLINE void store_plain(const Tile<S, R, Q>& t, const cellgate::GemmArgs<S>& g, std::int64_t row,
                                  std::int64_t panel) {
   constexpr int lanes = Simd<S>::lanes;
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
     S* out = g.out[row + r] + g.out_offset;
     CELLGATE_UNROLL
-    for (int q = 0; q < 4; ++q) {
+    for (int q = 0; q < Q; ++q) {
       const std::int64_t column = (panel * 4 + q) * lanes, left = g.out_columns - column;
       if (left >= lanes) {
         store(out + column, t.v[r][q]);
@@ -261,19 +301,21 @@ CELLGATE_INLINE void store_plain(const Tile<S, R>& t, const cellgate::GemmArgs<S
   }
 }
 
-template <class S>
-void gemm(const cellgate::GemmArgs<S>& g) noexcept {
-  constexpr int lanes = Simd<S>::lanes;
-  const Product<S> product(g.a, g.a_offset, g.rows, g.panels, g.depth, g.panel_end - g.panel_begin, g.packed);
-  for (std::int64_t p = g.panel_begin; p < g.panel_end; ++p) {
+// The panels [begin, end), of which the first Q vectors are wanted.
+template <class S, int Q>
+void gemm_panels(const cellgate::GemmArgs<S>& g, std::int64_t begin, std::int64_t end) noexcept {
+  constexpr int lanes = Simd<S>::lanes, kRows = kRowsOfTile<Q>;
+  const Product<S, kRows> product(g.a, g.a_offset, g.rows, g.panels, g.depth, end - begin, g.packed,
+                                  g.transposed);
+  for (std::int64_t p = begin; p < end; ++p) {
     const S* start = g.start ? g.start + p * 4 * lanes : nullptr;
     // Partial sums wait where the result goes if that has panel layout.
     S* partial = g.c ? g.c + p * g.c_panel_stride : g.partial;
     for_each_k_block(g.depth, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
-      for_each_tile(g.rows, [&](std::int64_t row, auto n) {
-        Tile<S, decltype(n)::value> t;
+      for_each_tile<kRows>(g.rows, [&](std::int64_t row, auto n) {
+        Tile<S, decltype(n)::value, Q> t;
         S* at = partial + row * 4 * lanes;
-        if (!first) {
+        if (!first || g.accumulate) {
           load_tile(t, at, 4 * lanes);
         } else if (start) {
           load_tile(t, start, 0);
@@ -288,6 +330,24 @@ void gemm(const cellgate::GemmArgs<S>& g) noexcept {
         }
       });
     });
+  }
+}
+
+template <class S>
+void gemm(const cellgate::GemmArgs<S>& g) noexcept {
+  // Columns that nobody wants cost as much as others: the last panel is computed as narrow as it is.
+  constexpr std::int64_t lanes = Simd<S>::lanes;
+  const std::int64_t whole = g.c ? g.panel_end : g.out_columns / (4 * lanes);
+  const std::int64_t vectors = g.c ? 0 : (g.out_columns - whole * 4 * lanes + lanes - 1) / lanes;
+  const std::int64_t wide_end = vectors > 2 || whole > g.panel_end ? g.panel_end : whole;
+  if (g.panel_begin < wide_end) gemm_panels<S, 4>(g, g.panel_begin, wide_end);
+  if (wide_end < g.panel_end) {
+    const std::int64_t begin = wide_end > g.panel_begin ? wide_end : g.panel_begin;
+    if (vectors == 1) {
+      gemm_panels<S, 1>(g, begin, g.panel_end);
+    } else {
+      gemm_panels<S, 2>(g, begin, g.panel_end);
+    }
   }
 }
 

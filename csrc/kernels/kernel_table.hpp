@@ -23,6 +23,8 @@ struct GemmArgs {
   std::int64_t panel_begin, panel_end;  // the panels this call computes
   const S* const* a;                    // [rows], each pointing at `depth` scalars
   std::ptrdiff_t a_offset;              // scalars added to every row pointer of a
+  bool transposed;                      // a is [depth] instead, each pointing at `rows` scalars
+  bool accumulate;                      // every sum begins with what is in c, which must not be null
   const S* panels;                      // packed, from panel 0
   const S* start;  // [panels, 4, lanes], where every sum begins (the bias), or null: zero
   S* c;            // [panels, c_panel_stride / (4 * lanes) >= rows, 4, lanes], aligned; or null, then out
@@ -51,9 +53,11 @@ struct CellForwardArgs {
   const S* const* h;        // [rows], each of recurrent_size scalars: the state before this step
   std::ptrdiff_t h_offset;  // scalars added to every row pointer of h
   std::int64_t recurrent_size;
-  const S* r;                 // panels of R, depth recurrent_size
-  S* c;                       // [rows, c_stride], aligned to a vector and padded to whole blocks:
-  std::ptrdiff_t c_stride;    //   read as c_prev and overwritten
+  const S* r;       // panels of R, depth recurrent_size
+  const S* c_prev;  // [rows, c_stride], padded to whole blocks
+  S* c;             // [rows, c_stride], padded to whole blocks; may be c_prev
+  std::ptrdiff_t c_stride;
+  S* gates;                   // null, or laid out like preactivation (which it may be): receives i, f, g, o
   S* const* out;              // [rows], receives h (the cell output before a projection)
   std::ptrdiff_t out_offset;  // scalars added to every row pointer of out
   S* const* cells;            // [rows] or null: receives a copy of c
@@ -62,11 +66,51 @@ struct CellForwardArgs {
   S* packed;   // [rows, input_size + recurrent_size]: as in GemmArgs
 };
 
+// One time step backward, the cell and the gates of some blocks of units. With h = o * tanh(c):
+//   dc += dh * o * (1 - tanh(c)^2);  d_gates = (dc * g * i', dc * c_prev * f', dc * i * g', dh * tanh(c) *
+//   o') dc = dc * f
+// where i' = i (1 - i) and likewise f' and o', and g' = 1 - g^2.
+template <class S>
+struct CellBackwardArgs {
+  std::int64_t rows;
+  std::int64_t block_begin, block_end;
+  std::int64_t hidden_size;           // dy and d_cells are not read at or beyond it
+  const S* gates;                     // [blocks, gates_block_stride] of [rows, 4, lanes]: i, f, g, o
+  std::ptrdiff_t gates_block_stride;  // of d_panels too
+  const S *c_prev, *c;                // [rows, stride], padded to whole blocks
+  const S* dh;                        // [rows, stride], padded: what comes from the later step
+  const S* const* dy;                 // [rows] or null: added to dh
+  std::ptrdiff_t dy_offset;           // scalars added to every row pointer of dy
+  const S* const* d_cells;            // [rows] or null: added to dc
+  std::ptrdiff_t d_cells_offset;      // scalars added to every row pointer of d_cells
+  S* dc;                              // [rows, stride], padded: read, and overwritten with that of c_prev
+  std::ptrdiff_t stride;              // of the five above, a multiple of lanes
+  S* d_panels;                        // laid out like gates: d_gates, as the panels of a product read them
+  S* d_rows;                          // [rows, d_rows_stride] of [4, d_rows_gate_stride]: d_gates once more
+  std::ptrdiff_t d_rows_stride, d_rows_gate_stride;  // the latter is H padded to whole blocks
+  S* outputs;  // null, or [panels, outputs_panel_stride] of [rows, 4 * lanes]: receives o * tanh(c)
+  std::ptrdiff_t outputs_panel_stride;
+};
+
+// to[column * to_stride + row] = from[row * from_stride + column]
+template <class S>
+struct TransposeArgs {
+  std::int64_t rows, columns;
+  const S* from;
+  std::ptrdiff_t from_stride;
+  S* to;
+  std::ptrdiff_t to_stride;
+};
+
 template <class S>
 struct Kernels {
   int lanes;  // scalars in one vector register
   void (*gemm)(const GemmArgs<S>&) noexcept;
   void (*cell_forward)(const CellForwardArgs<S>&) noexcept;
+  void (*cell_backward)(const CellBackwardArgs<S>&) noexcept;
+  void (*transpose)(const TransposeArgs<S>&) noexcept;
+  // sum[j] += rows[0][j] + rows[1][j] + ... in that order, for j < width, a multiple of 4 * lanes
+  void (*add_rows)(const S* rows, std::int64_t count, std::int64_t width, S* sum) noexcept;
   // out[j] = sigmoid(x[j]) and tanh(x[j]) for j < count; out may be x.
   void (*sigmoid)(const S* x, S* out, std::int64_t count) noexcept;
   void (*tanh)(const S* x, S* out, std::int64_t count) noexcept;

@@ -5,8 +5,10 @@
 #include "vec.hpp"
 
 #include "activations-inl.hpp"
+#include "cell_backward-inl.hpp"
 #include "cell_forward-inl.hpp"
 #include "gemm-inl.hpp"
+#include "transpose-inl.hpp"
 
 #define CELLGATE_JOIN2(a, b) a##b
 #define CELLGATE_JOIN(a, b) CELLGATE_JOIN2(a, b)
@@ -17,7 +19,8 @@ namespace {
 
 template <class S>
 constexpr cellgate::Kernels<S> kernels() {
-  return {Simd<S>::lanes, gemm<S>, cell_forward<S>, sigmoid_array<S>, tanh_array<S>};
+  return {Simd<S>::lanes, gemm<S>,     cell_forward<S>,  cell_backward<S>,
+          transpose<S>,   add_rows<S>, sigmoid_array<S>, tanh_array<S>};
 }
 
 }  // namespace

@@ -72,6 +72,14 @@ CELLGATE_INLINE void store_first(S* p, typename Simd<S>::V v, std::int64_t count
   for (std::int64_t lane = 0; lane < count; ++lane) p[lane] = v[lane];
 }
 
+// Reads the first `count` lanes only, the others are zero; nothing beyond is touched.
+template <class S>
+CELLGATE_INLINE typename Simd<S>::V load_first(const S* p, std::int64_t count) {
+  typename Simd<S>::V v = {};
+  for (std::int64_t lane = 0; lane < count; ++lane) v[lane] = p[lane];
+  return v;
+}
+
 template <class S>
 CELLGATE_INLINE typename Simd<S>::V broadcast(S x) {
   return x - typename Simd<S>::V{};  // x - (+0) is x for every x, NaN and -0 included

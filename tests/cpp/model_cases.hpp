@@ -101,23 +101,18 @@ Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in
   cellgate::ForwardArgs<S> a;
   a.steps = k.steps;
   a.batch = k.batch;
-  a.x = in.x.data();
-  a.x_step = k.batch * c.input_size;
-  a.x_row = c.input_size;
+  a.x = {in.x.data(), k.batch * c.input_size, c.input_size, nullptr};
   a.h0 = k.states ? in.h0.data() : nullptr;
   a.c0 = k.states ? in.c0.data() : nullptr;
   a.lengths = k.ragged ? in.lengths.data() : nullptr;
   a.reset = k.resets ? in.resets.data() : nullptr;
   a.reset_step = k.batch;
   a.reset_row = 1;
-  a.y = out.y.data();
-  a.y_row = c.directions() * c.output_size();
-  a.y_step = k.batch * a.y_row;
+  const std::int64_t y_row = c.directions() * c.output_size(), cells_row = c.directions() * c.hidden_size;
+  a.y = {out.y.data(), k.batch * y_row, y_row, nullptr};
   a.h_n = out.h.data();
   a.c_n = out.c.data();
-  a.cells = out.cells.data();
-  a.cells_row = c.directions() * c.hidden_size;
-  a.cells_step = k.batch * a.cells_row;
+  a.cells = {out.cells.data(), k.batch * cells_row, cells_row, nullptr};
   forward(model, a, scratch);
   return out;
 }

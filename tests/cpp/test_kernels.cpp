@@ -121,7 +121,7 @@ void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input,
   args.h = h.pointers.data();
   args.recurrent_size = hidden;
   args.r = r_.packed.data();
-  args.c = c.data();
+  args.c_prev = args.c = c.data();
   args.c_stride = padded;
   args.out = out.pointers.data();
   args.cells = cells ? cell.pointers.data() : nullptr;

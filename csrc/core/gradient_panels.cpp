@@ -1,0 +1,122 @@
+// Transposition of weights and gradients.
+#include "gradient_panels.hpp"
+
+#include <algorithm>
+
+namespace cellgate {
+namespace {
+
+// Panels of gates, [blocks][depth][4][lanes], to panels of `depth` columns, [4 * padded H][4 * lanes].
+template <class S>
+void transpose_gates(const Model<S>& model, const S* from, std::int64_t depth, S* to, const Share& blocks) {
+  const std::int64_t lanes = model.lanes(), width = 4 * lanes, hidden = model.padded_hidden();
+  for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
+    for (std::int64_t gate = 0; gate < 4; ++gate) {
+      for (std::int64_t k = 0; k < depth; k += width) {
+        TransposeArgs<S> t{};
+        t.rows = std::min(width, depth - k);
+        t.columns = lanes;
+        t.from = from + (block * depth + k) * width + gate * lanes;
+        t.from_stride = width;
+        t.to = to + k * 4 * hidden + (gate * hidden + block * lanes) * width;
+        t.to_stride = width;
+        model.kernels().transpose(t);
+      }
+    }
+  }
+}
+
+template <class S>
+void put(const S* from, S* to, std::int64_t count, bool accumulate) {
+  if (accumulate) {
+    for (std::int64_t j = 0; j < count; ++j) to[j] += from[j];
+  } else {
+    std::copy_n(from, count, to);
+  }
+}
+
+// Panels of gates to rows of PyTorch's, [4H, depth].
+template <class S>
+void unpack_gates(const Model<S>& model, const S* from, std::int64_t depth, S* to, bool accumulate, S* room,
+                  const Share& blocks) {
+  const std::int64_t lanes = model.lanes(), hidden = model.config().hidden_size;
+  for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
+    for (std::int64_t gate = 0; gate < 4; ++gate) {
+      TransposeArgs<S> t{};
+      t.rows = depth;
+      t.columns = lanes;
+      t.from = from + block * depth * 4 * lanes + gate * lanes;
+      t.from_stride = 4 * lanes;
+      t.to = room;
+      t.to_stride = depth;
+      model.kernels().transpose(t);
+      const std::int64_t units = std::min(lanes, hidden - block * lanes);
+      put(room, to + (gate * hidden + block * lanes) * depth, units * depth, accumulate);
+    }
+  }
+}
+
+}  // namespace
+
+template <class S>
+void transpose_weights(const Model<S>& model, const PackedLayer<S>& from, const TransposedLayer<S>& to,
+                       int member, int members) noexcept {
+  const Config& config = model.config();
+  const Share blocks(model.blocks(), member, members);
+  if (to.w) transpose_gates(model, from.w.data(), from.input_size, to.w, blocks);
+  transpose_gates(model, from.r.data(), config.output_size(), to.r, blocks);
+  if (!config.proj_size) return;
+  const std::int64_t width = 4 * model.lanes(), hidden = config.hidden_size, outputs = config.proj_size;
+  const Share panels(plain_panels(hidden, model.lanes()), member, members);
+  for (std::int64_t panel = panels.begin; panel < panels.end; ++panel) {
+    for (std::int64_t p = 0; p < outputs; p += width) {
+      TransposeArgs<S> t{};
+      t.rows = std::min(width, hidden - panel * width);
+      t.columns = std::min(width, outputs - p);
+      t.from = from.projection.data() + p * hidden + panel * width * width;
+      t.from_stride = width;
+      t.to = to.projection + (panel * outputs + p) * width;
+      t.to_stride = width;
+      model.kernels().transpose(t);
+    }
+  }
+}
+
+template <class S>
+void unpack_gradients(const Model<S>& model, std::int64_t input_size, const GradientPanels<S>& from,
+                      const GradientTarget<S>& target, S* room, int member, int members) noexcept {
+  const Config& config = model.config();
+  const std::int64_t lanes = model.lanes(), hidden = config.hidden_size;
+  const Share blocks(model.blocks(), member, members);
+  const MutableLayerWeights<S>& to = target.to;
+  unpack_gates(model, from.w, input_size, to.w_ih, target.accumulate, room, blocks);
+  unpack_gates(model, from.r, config.output_size(), to.w_hh, target.accumulate, room, blocks);
+  for (std::int64_t block = blocks.begin; block < (config.bias ? blocks.end : blocks.begin); ++block) {
+    const std::int64_t units = std::min(lanes, hidden - block * lanes);
+    for (std::int64_t gate = 0; gate < 4; ++gate) {
+      const S* sums = from.bias + (block * 4 + gate) * lanes;
+      const std::int64_t at = gate * hidden + block * lanes;
+      put(sums, to.b_ih + at, units, target.accumulate);
+      put(sums, to.b_hh + at, units, target.accumulate);
+    }
+  }
+  const Share rows(config.proj_size, member, members);
+  const std::int64_t width = 4 * lanes;
+  for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+    for (std::int64_t unit = 0; unit < hidden; unit += width) {
+      const S* sums = from.projection + unit * config.proj_size + row * width;
+      put(sums, to.w_hr + row * hidden + unit, std::min(width, hidden - unit), target.accumulate);
+    }
+  }
+}
+
+#define CELLGATE_INSTANTIATE(S)                                                                           \
+  template void transpose_weights(const Model<S>&, const PackedLayer<S>&, const TransposedLayer<S>&, int, \
+                                  int) noexcept;                                                          \
+  template void unpack_gradients(const Model<S>&, std::int64_t, const GradientPanels<S>&,                 \
+                                 const GradientTarget<S>&, S*, int, int) noexcept;
+CELLGATE_INSTANTIATE(float)
+CELLGATE_INSTANTIATE(double)
+#undef CELLGATE_INSTANTIATE
+
+}  // namespace cellgate

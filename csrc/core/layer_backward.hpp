@@ -1,0 +1,46 @@
+// One layer and direction backward: what a team of threads does for all time steps.
+// Called by bptt.cpp; calls KernelTable, and layer_run.hpp for what was not kept.
+#pragma once
+
+#include "gradient_panels.hpp"
+#include "layer_run.hpp"
+
+namespace cellgate {
+
+template <class S>
+struct BackwardTeam {
+  TeamArgs<S> forward;  // as when it was recorded; with checkpoints the tape has room for one segment
+  TransposedLayer<S> weights;
+  RowSteps<const S> d_y, d_cells;  // either may be absent: zero
+  RowSteps<S> d_x;                 // or absent: not wanted
+  S *d_h, *d_c;  // [B, padded P or H] and [B, padded H]: gradients of the last state on entry, of the
+  std::ptrdiff_t d_h_stride;  //   initial one at the end; what lies beyond the width is zero
+  S* d_output;                // [B, padded H], zero at first: of the cell's output, with projection only
+  S* d_panels;                // [blocks, chunk_rows(rows), 4, lanes]: gradients of a chunk's gates
+  S* d_rows;                  // [chunk_rows(rows), d_rows_stride]: the same by row, [4, padded H] each
+  std::ptrdiff_t d_rows_stride;
+  S* d_projected;          // [chunk_rows(rows), P] and
+  S* outputs;              // [panels of H columns, chunk_rows(rows), 4, lanes], with projection only
+  GradientPanels<S> sums;  // zero at first
+};
+
+template <class S>
+struct BackwardScratch {
+  MemberScratch<S> forward;
+  std::int64_t* chunk_begins;  // [T + 1]
+  const S** rows;              // [chunk_rows(rows)]
+  S** out_rows;                // [chunk_rows(rows)]
+  S* partial;                  // [chunk_rows(rows), 4, lanes]
+  S* packed;                   // packed_scalars_backward()
+};
+
+inline std::int64_t packed_scalars_backward(std::int64_t rows, std::int64_t padded_hidden,
+                                            const Config& config) {
+  const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
+  return chunk_rows(rows) * std::max({4 * padded_hidden, input, config.output_size()});
+}
+
+template <class S>
+void run_member_backward(const BackwardTeam<S>& team, const BackwardScratch<S>& scratch, int member) noexcept;
+
+}  // namespace cellgate

@@ -1,0 +1,78 @@
+// One time step of back-propagation: from the gradient of the cell's output to that of the gates
+// before their activation. Used by kernels.cpp; calls gemm-inl.hpp and activations-inl.hpp.
+#pragma once
+
+#include "activations-inl.hpp"
+#include "gemm-inl.hpp"
+#include "kernel_table.hpp"
+#include "vec.hpp"
+
+namespace {
+
+// The gradients of the caller's that belong to a row, its last block cut off at hidden_size.
+template <class S>
+CELLGATE_INLINE typename Simd<S>::V load_row(const S* row, std::int64_t left) {
+  return left >= Simd<S>::lanes ? load(row) : load_first(row, left);
+}
+
+template <class S>
+void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
+  using V = typename Simd<S>::V;
+  constexpr int lanes = Simd<S>::lanes;
+  const V one = broadcast(S(1));
+  const std::ptrdiff_t padded = args.d_rows_gate_stride;
+  for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
+    const std::int64_t unit = block * lanes, left = args.hidden_size - unit;
+    const S* gates = args.gates + block * args.gates_block_stride;
+    S* panels = args.d_panels + block * args.gates_block_stride;
+    S* outputs =
+        args.outputs ? args.outputs + block / 4 * args.outputs_panel_stride + block % 4 * lanes : nullptr;
+    for (std::int64_t row = 0; row < args.rows; ++row) {
+      const std::ptrdiff_t at = row * args.stride + unit;
+      const V i = load(gates), f = load(gates + lanes), g = load(gates + 2 * lanes),
+              o = load(gates + 3 * lanes);
+      V dh = load(args.dh + at), dc = load(args.dc + at);
+      if (args.dy) dh += load_row(args.dy[row] + args.dy_offset + unit, left);
+      if (args.d_cells) dc += load_row(args.d_cells[row] + args.d_cells_offset + unit, left);
+      const V squashed = tanh(load(args.c + at));
+      dc = fma(dh * o, fma(-squashed, squashed, one), dc);
+      const V di = dc * g * (i * (one - i)), df = dc * load(args.c_prev + at) * (f * (one - f)),
+              dg = dc * i * fma(-g, g, one), d_o = dh * squashed * (o * (one - o));
+      store(args.dc + at, dc * f);
+      store(panels, di);
+      store(panels + lanes, df);
+      store(panels + 2 * lanes, dg);
+      store(panels + 3 * lanes, d_o);
+      S* row_out = args.d_rows + row * args.d_rows_stride + unit;
+      store(row_out, di);
+      store(row_out + padded, df);
+      store(row_out + 2 * padded, dg);
+      store(row_out + 3 * padded, d_o);
+      if (outputs) {
+        store(outputs, o * squashed);
+        outputs += 4 * lanes;
+      }
+      gates += 4 * lanes;
+      panels += 4 * lanes;
+    }
+  }
+}
+
+// Four vectors at a time, so that one addition does not wait for the one before.
+template <class S>
+void add_rows(const S* rows, std::int64_t count, std::int64_t width, S* sum) noexcept {
+  constexpr int lanes = Simd<S>::lanes;
+  for (std::int64_t column = 0; column < width; column += 4 * lanes) {
+    typename Simd<S>::V total[4];
+    CELLGATE_UNROLL
+    for (int q = 0; q < 4; ++q) total[q] = load(sum + column + q * lanes);
+    for (std::int64_t row = 0; row < count; ++row) {
+      CELLGATE_UNROLL
+      for (int q = 0; q < 4; ++q) total[q] += load(rows + row * width + column + q * lanes);
+    }
+    CELLGATE_UNROLL
+    for (int q = 0; q < 4; ++q) store(sum + column + q * lanes, total[q]);
+  }
+}
+
+}  // namespace
