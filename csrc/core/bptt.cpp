@@ -29,7 +29,7 @@ struct DirectionLayout {
   DirectionLayout() = default;
   DirectionLayout(Arena& arena, const Model<S>& model, const ForwardArgs<S>& args, std::int64_t d) {
     const Config& config = model.config();
-    const std::int64_t rows = args.batch, chunk = chunk_rows(rows), hidden = model.padded_hidden();
+    const std::int64_t rows = args.batch, chunk = chunk_rows(rows, true), hidden = model.padded_hidden();
     const std::int64_t lanes = model.lanes(), width = 4 * lanes, recurrent = config.output_size();
     const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
     for (const S*** array : {&x, &h0, &d_y, &d_cells}) *array = arena.take<const S*>(rows);
@@ -84,7 +84,7 @@ struct BackwardLayout {
       : batch(arena, args.batch, args.steps), forward(arena, model, args, 0) {
     if (model.config().bidirectional) reverse = DirectionLayout<S>(arena, model, args, 1);
     const Config& config = model.config();
-    const std::int64_t chunk = chunk_rows(args.batch), threads = plan.threads(), lanes = model.lanes();
+    const std::int64_t chunk = chunk_rows(args.batch, true), threads = plan.threads(), lanes = model.lanes();
     const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
     zeros = arena.take<S>(model.padded_hidden());
     const std::int64_t handed_on = args.steps * args.batch * config.directions() * config.output_size();
@@ -93,7 +93,7 @@ struct BackwardLayout {
     for (const S*** array : {&x_rows, &h_rows, &rows}) *array = arena.take<const S*>(threads * chunk);
     for (S*** array : {&y_rows, &out_rows}) *array = arena.take<S*>(threads * chunk);
     partial = arena.take<S>(threads * chunk * 4 * lanes);
-    packed_each = std::max(packed_scalars(args.batch, 2, config),
+    packed_each = std::max(packed_scalars(args.batch, chunk, config),
                            packed_scalars_backward(args.batch, model.padded_hidden(), config));
     packed = arena.take<S>(threads * packed_each);
     room_each = lanes * std::max(input, config.output_size());
@@ -250,7 +250,7 @@ class Backward {
   void run_thread(int thread) const noexcept {
     const FlushDenormals flush;
     const int index = thread / plan_.members, member = thread % plan_.members;
-    const std::int64_t chunk = chunk_rows(call_.batch), first = thread * chunk;
+    const std::int64_t chunk = chunk_rows(call_.batch, true), first = thread * chunk;
     S* packed = at_.packed + thread * at_.packed_each;
     S* partial = at_.partial + first * 4 * model_.lanes();
     const BackwardScratch<S> own{
@@ -262,8 +262,8 @@ class Backward {
         packed};
     for (std::int64_t d = index; d < config_.directions(); d += plan_.direction_teams) {
       const BackwardTeam<S>& t = teams_[d];
-      const Share sums(direction(d).sums_size, member, plan_.members);
-      std::fill_n(t.sums.w + sums.begin, sums.size(), S(0));
+      if (member == 0 && t.forward.steps() > 0) std::fill_n(t.sums.bias, 4 * model_.padded_hidden(), S(0));
+      if (member == 0 && t.forward.steps() == 0) std::fill_n(t.sums.w, direction(d).sums_size, S(0));
       transpose_weights(model_, *t.forward.weights, t.weights, member, plan_.members);
       t.forward.barrier->wait(plan_.members);
       run_member_backward(t, own, member);

@@ -42,16 +42,17 @@ void unpack_gates(const Model<S>& model, const S* from, std::int64_t depth, S* t
   const std::int64_t lanes = model.lanes(), hidden = model.config().hidden_size;
   for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
     for (std::int64_t gate = 0; gate < 4; ++gate) {
+      S* rows = to + (gate * hidden + block * lanes) * depth;
+      const std::int64_t units = std::min(lanes, hidden - block * lanes);
       TransposeArgs<S> t{};
       t.rows = depth;
-      t.columns = lanes;
+      t.columns = units;
       t.from = from + block * depth * 4 * lanes + gate * lanes;
       t.from_stride = 4 * lanes;
-      t.to = room;
+      t.to = accumulate ? room : rows;
       t.to_stride = depth;
       model.kernels().transpose(t);
-      const std::int64_t units = std::min(lanes, hidden - block * lanes);
-      put(room, to + (gate * hidden + block * lanes) * depth, units * depth, accumulate);
+      if (accumulate) put(room, rows, units * depth, true);
     }
   }
 }

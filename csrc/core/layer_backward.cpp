@@ -50,10 +50,10 @@ class MemberBackward {
     std::int64_t chunks = 0;
     for (std::int64_t s = begin; s < end; ++chunks) {
       scratch_.chunk_begins[chunks] = s;
-      s = chunk_from(s, end, forward_.positions, forward_.rows).end;
+      s = chunk_from(s, end, forward_.positions, forward_.chunk_capacity()).end;
     }
     while (chunks-- > 0) {
-      chunk_ = chunk_from(scratch_.chunk_begins[chunks], end, forward_.positions, forward_.rows);
+      chunk_ = chunk_from(scratch_.chunk_begins[chunks], end, forward_.positions, forward_.chunk_capacity());
       for (std::int64_t s = chunk_.end - 1; s >= chunk_.begin; --s) {
         step(s);
         if (forward_.split_rows && s > chunk_.begin && forward_.active(s) != forward_.active(s - 1)) meet();
@@ -62,6 +62,7 @@ class MemberBackward {
       add_weight_gradients();
       if (team_.d_x) find_input_gradients();
       meet();
+      sums_begun_ = true;
     }
   }
 
@@ -232,7 +233,8 @@ class MemberBackward {
     g.panel_end = share.end;
     g.a = scratch_.rows;
     g.a_offset = rows.begin;
-    g.transposed = g.accumulate = true;
+    g.transposed = true;
+    g.accumulate = sums_begun_;
     g.panels = panels;
     g.c = sums + rows.begin * width_;
     g.c_panel_stride = columns * width_;
@@ -282,6 +284,7 @@ class MemberBackward {
   const std::int64_t lanes_, width_, hidden_;  // of a vector; of a panel; H padded to whole blocks
   const Share blocks_;
   std::int64_t segment_ = 0;  // its first step
+  bool sums_begun_ = false;   // false: the sums of the weights' gradients hold nothing yet
   Chunk chunk_{};
 };
 

@@ -16,28 +16,28 @@ struct BackwardTeam {
   S *d_h, *d_c;  // [B, padded P or H] and [B, padded H]: gradients of the last state on entry, of the
   std::ptrdiff_t d_h_stride;  //   initial one at the end; what lies beyond the width is zero
   S* d_output;                // [B, padded H], zero at first: of the cell's output, with projection only
-  S* d_panels;                // [blocks, chunk_rows(rows), 4, lanes]: gradients of a chunk's gates
-  S* d_rows;                  // [chunk_rows(rows), d_rows_stride]: the same by row, [4, padded H] each
+  S* d_panels;                // [blocks, chunk capacity, 4, lanes]: gradients of a chunk's gates
+  S* d_rows;                  // [chunk capacity, d_rows_stride]: the same by row, [4, padded H] each
   std::ptrdiff_t d_rows_stride;
-  S* d_projected;          // [chunk_rows(rows), P] and
-  S* outputs;              // [panels of H columns, chunk_rows(rows), 4, lanes], with projection only
-  GradientPanels<S> sums;  // zero at first
+  S* d_projected;          // [chunk capacity, P] and
+  S* outputs;              // [panels of H columns, chunk capacity, 4, lanes], with projection only
+  GradientPanels<S> sums;  // those of the biases zero at first, all of them if there are no steps
 };
 
 template <class S>
 struct BackwardScratch {
   MemberScratch<S> forward;
   std::int64_t* chunk_begins;  // [T + 1]
-  const S** rows;              // [chunk_rows(rows)]
-  S** out_rows;                // [chunk_rows(rows)]
-  S* partial;                  // [chunk_rows(rows), 4, lanes]
+  const S** rows;              // [chunk capacity]
+  S** out_rows;                // [chunk capacity]
+  S* partial;                  // [chunk capacity, 4, lanes]
   S* packed;                   // packed_scalars_backward()
 };
 
 inline std::int64_t packed_scalars_backward(std::int64_t rows, std::int64_t padded_hidden,
                                             const Config& config) {
   const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
-  return chunk_rows(rows) * std::max({4 * padded_hidden, input, config.output_size()});
+  return chunk_rows(rows, true) * std::max({4 * padded_hidden, input, config.output_size()});
 }
 
 template <class S>

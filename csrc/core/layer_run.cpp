@@ -33,7 +33,8 @@ class MemberRun {
     if (team_.split_rows) meet();
     const bool hoists = recording() || end - begin > 1;
     for (std::int64_t s = begin; s < end;) {
-      const Chunk chunk = hoists ? chunk_from(s, end, team_.positions, team_.rows) : Chunk{s, s + 1, 0};
+      const Chunk chunk =
+          hoists ? chunk_from(s, end, team_.positions, team_.chunk_capacity()) : Chunk{s, s + 1, 0};
       S* preactivation = nullptr;
       if (hoists) {
         preactivation = recording()

@@ -34,7 +34,6 @@ struct Layout {
     const Config& config = model.config();
     const std::int64_t rows = args.batch, d = config.directions(), lanes = model.lanes();
     const std::int64_t threads = plan.threads();
-    chunk = chunk_rows(rows);
     x = arena.take<const S*>(d * rows);
     h0 = arena.take<const S*>(d * rows);
     c0 = arena.take<const S*>(d * rows);
@@ -43,6 +42,7 @@ struct Layout {
     unprojected_rows = arena.take<S*>(d * rows);
     resets = arena.take<const unsigned char*>(d * rows);
     const bool keeps_all = args.tape && !args.training.checkpoint;
+    chunk = chunk_rows(rows, keeps_all);
     c = arena.take<S>(keeps_all ? 0 : d * rows * model.padded_hidden());
     fresh_cells = arena.take<S>(keeps_all && args.reset ? d * rows * model.padded_hidden() : 0);
     unprojected = arena.take<S>(config.proj_size ? d * rows * model.padded_hidden() : 0);
@@ -58,7 +58,7 @@ struct Layout {
     y_rows = arena.take<S*>(threads * rows);
     cell_rows = arena.take<S*>(threads * rows);
     partial = arena.take<S>(threads * rows * 4 * lanes);
-    packed_each = packed_scalars(rows, hoists ? 2 : 1, config);
+    packed_each = packed_scalars(rows, hoists ? chunk : 0, config);
     packed = arena.take<S>(threads * packed_each);
   }
 };

@@ -15,6 +15,16 @@ CELLGATE_INLINE typename Simd<S>::V load_row(const S* row, std::int64_t left) {
   return left >= Simd<S>::lanes ? load(row) : load_first(row, left);
 }
 
+// v with zero in the lanes from `count` on, whatever was in them.
+template <class S>
+CELLGATE_INLINE typename Simd<S>::V first_lanes(typename Simd<S>::V v, std::int64_t count) {
+  using V = typename Simd<S>::V;
+  using I = typename Simd<S>::I;
+  I kept = {};
+  for (std::int64_t lane = 0; lane < count; ++lane) kept[lane] = -1;
+  return bit_cast<V>(bit_cast<I>(v) & kept);
+}
+
 template <class S>
 void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
   using V = typename Simd<S>::V;
@@ -36,8 +46,11 @@ void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
       if (args.d_cells) dc += load_row(args.d_cells[row] + args.d_cells_offset + unit, left);
       const V squashed = tanh(load(args.c + at));
       dc = fma(dh * o, fma(-squashed, squashed, one), dc);
-      const V di = dc * g * (i * (one - i)), df = dc * load(args.c_prev + at) * (f * (one - f)),
-              dg = dc * i * fma(-g, g, one), d_o = dh * squashed * (o * (one - o));
+      V di = dc * g * (i * (one - i)), df = dc * load(args.c_prev + at) * (f * (one - f)),
+        dg = dc * i * fma(-g, g, one), d_o = dh * squashed * (o * (one - o));
+      if (left < lanes) {  // units that do not exist are NaN if x is infinite, and NaN * 0 would be NaN
+        for (V* gate : {&di, &df, &dg, &d_o}) *gate = first_lanes<S>(*gate, left);
+      }
       store(args.dc + at, dc * f);
       store(panels, di);
       store(panels + lanes, df);

@@ -236,14 +236,15 @@ struct Product {
         panels(panels_),
         prefetches(panel_count * depth_ * 4 * kVectorBytes > kPrefetchBytes),
         packed(nullptr) {
-    constexpr std::int64_t kRowBytes = 16 * 1024, kPanels = 32;
+    constexpr std::int64_t kRowBytes = 16 * 1024, kManyRowBytes = 256 * 1024;
+    const std::int64_t bytes = rows * depth * static_cast<std::int64_t>(sizeof(S));
     if (transposed) {
       bring_together(room, [&](std::int64_t row, auto n, std::int64_t k, S* to) {
         const S* from = a[k] + a_offset + row;
         CELLGATE_UNROLL
         for (int r = 0; r < decltype(n)::value; ++r) to[r] = from[r];
       });
-    } else if (panel_count >= kPanels && rows * depth * static_cast<std::int64_t>(sizeof(S)) > kRowBytes) {
+    } else if ((panel_count >= 32 && bytes > kRowBytes) || (panel_count >= 8 && bytes > kManyRowBytes)) {
       bring_together(room, [&](std::int64_t row, auto n, std::int64_t k, S* to) {
         CELLGATE_UNROLL
         for (int r = 0; r < decltype(n)::value; ++r) to[r] = a[row + r][a_offset + k];
