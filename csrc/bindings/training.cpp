@@ -55,6 +55,7 @@ py::tuple record(const Model<S>& model, const CallArgs& given, bool return_cells
   py::array tape = aligned_array<S>(
       Tape<S>(model, args.batch, args.steps, call.valid(), args.training, nullptr).size() + 1);
   args.tape = mutable_data<S>(tape);
+  args.tape[tape.size() - 1] = 0;  // one more than needed, so that there is an array in any case
   {
     const py::gil_scoped_release release;
     Scratch scratch;

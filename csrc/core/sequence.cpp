@@ -83,6 +83,7 @@ class Forward {
   void run() {
     at_.batch.arrange(args_.lengths);
     std::fill_n(at_.zeros, model_.padded_hidden(), S(0));
+    if (args_.tape) tape().clear_unwritten();
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
       for (std::int64_t d = 0; d < config_.directions(); ++d) {
         point_rows(layer, d);

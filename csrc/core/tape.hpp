@@ -24,7 +24,22 @@ class Tape {
     gates_ = k ? 0 : rounded(valid * 4 * hidden);
     cells_ = k ? 0 : rounded((batch + valid) * hidden);
     kept_ = k ? rounded(((steps + k - 1) / k) * batch * hidden) : 0;
-    handed_ = rounded(valid * config_.directions() * config_.output_size());
+    handed_used_ = valid * config_.directions() * config_.output_size();
+    handed_ = rounded(handed_used_);
+  }
+
+  // Zeroes what a recording may leave unwritten: tapes of the same call are the same bits. The
+  // last line of gates and cells may be padding in part, and is written over where it is not.
+  void clear_unwritten() const {
+    for (S* part = base_; part != planes(); part += each()) {
+      constexpr std::int64_t line = kAlignment / sizeof(S);
+      if (kept_) std::fill_n(part, kept_, S(0));
+      if (gates_ >= line) std::fill_n(part + gates_ - line, line, S(0));
+      if (cells_ >= line) std::fill_n(part + gates_ + cells_ - line, line, S(0));
+    }
+    for (S* plane = planes(); plane != base_ + size(); plane += handed_) {
+      std::fill_n(plane + handed_used_, handed_ - handed_used_, S(0));
+    }
   }
 
   std::int64_t size() const {
@@ -55,7 +70,7 @@ class Tape {
   S* base_;
   const Training training_;
   const Config& config_;
-  std::int64_t gates_, cells_, kept_, handed_;
+  std::int64_t gates_, cells_, kept_, handed_, handed_used_;  // sizes, in scalars
 };
 
 }  // namespace cellgate
