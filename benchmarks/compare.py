@@ -20,18 +20,23 @@ from .rivals import LIBRARIES, missing
 from .rows import ROWS, Row
 
 HEADER = (
-    f"{'row':<22}{'cellgate µs':>12}  {'rival':<12}{'rival µs':>12}"
+    f"{'row':<22}{'cellgate µs':>12}  {'rival':<14}{'rival µs':>12}"
     f"  {'times as fast':<24}{'required':>8}  ok"
 )
 
 
 def measure_row(row: Row, libraries: list[str], options: argparse.Namespace) -> dict[str, Any]:
+    libraries = [name for name in libraries if LIBRARIES[name].variants(row)]
     rivals = build(row, libraries, options.threads)
     difference = check(rivals)
     times = interleave(rivals, options.rounds, options.seconds)
-    ours = fastest(rivals, times, "cellgate")
+    # In training the drop-in is what does torch's work in torch's place.
+    own = "cellgate.torch" if "cellgate.torch" in libraries else "cellgate"
+    ours = fastest(rivals, times, own)
     against = []
-    for library in libraries[1:]:
+    for library in libraries:
+        if library == own:
+            continue
         theirs = fastest(rivals, times, library)
         ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
         required = row.required.get(library) if options.threads == 1 else None
@@ -49,9 +54,10 @@ def measure_row(row: Row, libraries: list[str], options: argparse.Namespace) -> 
     return {
         **asdict(row.shape),
         "streaming": row.streaming,
+        "training": row.training,
         "flops": row.shape.flops,
         "largest_difference": difference,
-        "cellgate_variant": rivals[ours].variant,
+        "ours": f"{own} {rivals[ours].variant}",
         "microseconds": {
             f"{rival.library} {rival.variant}": values
             for rival, values in zip(rivals, times, strict=True)
@@ -61,17 +67,14 @@ def measure_row(row: Row, libraries: list[str], options: argparse.Namespace) -> 
 
 
 def print_row(result: dict[str, Any]) -> None:
-    def microseconds(library: str, variant: str) -> float:
-        return median(result["microseconds"][f"{library} {variant}"])
-
-    ours = microseconds("cellgate", result["cellgate_variant"])
+    ours = median(result["microseconds"][result["ours"]])
     for rival in result["against"]:
-        theirs = microseconds(rival["library"], rival["variant"])
+        theirs = median(result["microseconds"][f"{rival['library']} {rival['variant']}"])
         ratio = f"{rival['ratio']:.2f} [{rival['ratio_min']:.2f} .. {rival['ratio_max']:.2f}]"
-        required = "" if rival["required"] is None else f"{rival['required']:.1f}"
+        required = "" if rival["required"] is None else f"{rival['required']:.2f}"
         verdict = "" if rival["required"] is None else ("ok" if rival["ok"] else "NO")
         print(
-            f"{result['name']:<22}{ours:>12.2f}  {rival['library']:<12}{theirs:>12.2f}"
+            f"{result['name']:<22}{ours:>12.2f}  {rival['library']:<14}{theirs:>12.2f}"
             f"  {ratio:<24}{required:>8}  {verdict}",
             flush=True,
         )
@@ -91,7 +94,11 @@ def machine(libraries: list[str], threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "versions": {name: importlib.import_module(name).__version__ for name in libraries},
+        "versions": {
+            name: importlib.import_module(name).__version__
+            for name in libraries
+            if name != "cellgate.torch"
+        },
         "isa": cellgate.active_isa(),
         "threads": threads,
     }

@@ -17,6 +17,8 @@ class OnnxRuntime(Rival):
 
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
+        if row.training:
+            return ()
         return ("run", "IOBinding") if row.streaming and row.shape.L == 1 else ("run",)
 
     def build(self, weights: dict[str, np.ndarray], threads: int) -> None:

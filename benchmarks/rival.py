@@ -27,6 +27,7 @@ class Rival:
 
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
+        """The ways to call it; none if it cannot do the row."""
         raise NotImplementedError
 
     def build(self, weights: dict[str, np.ndarray], threads: int) -> None:
@@ -39,5 +40,7 @@ class Rival:
         return x
 
     def array(self, result: Any) -> np.ndarray:
-        """(B, H) on a streaming row, else (T, B, D*H)."""
+        """(B, H) on a streaming row, (T, B, D*H) followed by all gradients on a training row, both
+        in one axis, else (T, B, D*H).
+        """
         return np.array(result)
