@@ -127,6 +127,8 @@ def examples(session: nox.Session) -> None:
     if session.virtualenv.is_sandboxed:
         session.install("--no-deps", "silero-vad")
     session.run("pytest", "-q", "tests/test_examples.py", env={"CELLGATE_REQUIRE": "silero"})
+    with tempfile.TemporaryDirectory() as folder:
+        session.run("python", "-m", "cellgate", "demo", "--output", folder)
 
 
 @nox.session
@@ -139,5 +141,5 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run the Python examples in the README and in docs/."""
-    install(session, ".[test]")
+    install(session, ".[test,torch]")
     session.run("pytest", "-q", "--doctest-glob=*.md", "README.md", "docs")

@@ -47,7 +47,6 @@ def native_step(sizes: tuple[int, ...], checkpoint: int | None) -> Any:
 
 def torch_step(sizes: tuple[int, ...], drop_in: bool) -> Any:
     import torch
-
     from cellgate.torch import LSTM
 
     steps, batch, inputs, hidden = sizes

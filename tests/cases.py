@@ -1,17 +1,18 @@
-"""Models, inputs and comparisons of bits that several tests share."""
+"""Models, inputs, derivatives and comparisons of bits that several tests share."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cellgate
 import numpy as np
-from cellgate import reference
+from cellgate import reference, reference_backward
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -108,8 +109,99 @@ def cases(draw: st.DrawFn, dtype: str, *, ragged: bool = False, **fixed: Any) ->
     )
 
 
+class Training(NamedTuple):
+    """A case and the derivatives of some loss by its results: the sum of all products with them."""
+
+    case: Case
+    d_output: NDArray[Any] | None
+    d_state: tuple[NDArray[Any] | None, NDArray[Any] | None] | None
+    d_cells: NDArray[Any] | None
+    seed: int = 0  # of the dropout
+
+    def record(self, lstm: cellgate.LSTM | None = None, **options: Any) -> cellgate.Tape:
+        case = self.case
+        return (lstm or case.lstm).record(
+            case.x,
+            case.state,
+            lengths=case.lengths,
+            reset=case.reset,
+            **{"return_cells": self.d_cells is not None, "seed": self.seed, **options},
+        )
+
+    def backward(self, tape: cellgate.Tape, **options: Any) -> cellgate.Gradients:
+        return tape.backward(self.d_output, self.d_state, d_cells=self.d_cells, **options)
+
+    def gradients(self, **options: Any) -> cellgate.Gradients:
+        return self.backward(self.record(**options))
+
+    def reference(self) -> tuple[Any, Any, Any]:
+        case = self.case
+        with np.errstate(invalid="ignore", over="ignore"):
+            return reference_backward.backward(
+                case.lstm.state_dict(),
+                case.x,
+                case.state,
+                d_output=self.d_output,
+                d_state=self.d_state,
+                d_cells=self.d_cells,
+                lengths=case.lengths,
+                reset=case.reset,
+                batch_first=case.lstm.batch_first,
+                dropout=case.lstm.dropout,
+                seed=self.seed,
+            )
+
+    def loss(self, y: Any, state: Any, cells: Any) -> float:
+        d_h, d_c = self.d_state or (None, None)
+        pairs = ((self.d_output, y), (d_h, state[0]), (d_c, state[1]), (self.d_cells, cells))
+        return float(sum(np.vdot(d, value) for d, value in pairs if d is not None))
+
+
+DERIVATIVES = ("output", "h", "c", "cells")
+
+
+def make_training(case: Case, seed: int, given: Any = DERIVATIVES) -> Training:
+    """Derivatives in [-1, 1), the same on every machine; those not in `given` are None."""
+    random = np.random.Generator(np.random.PCG64(seed)).random
+    lstm = case.lstm
+    directions = 2 if lstm.bidirectional else 1
+    batch = () if case.x.ndim == 2 else (case.x.shape[0 if lstm.batch_first else 1],)
+    plane, rows = case.x.shape[:-1], (lstm.num_layers * directions, *batch)
+    output, hidden = lstm.proj_size or lstm.hidden_size, lstm.hidden_size
+    shapes = {
+        "output": (*plane, directions * output),
+        "h": (*rows, output),
+        "c": (*rows, hidden),
+        "cells": (*plane, directions * hidden),
+    }
+    values = {name: (2 * random(shape) - 1).astype(lstm.dtype) for name, shape in shapes.items()}
+    d = {name: values[name] if name in given else None for name in DERIVATIVES}
+    d_state = (d["h"], d["c"]) if {"h", "c"} & {*given} else None
+    return Training(case, d["output"], d_state, d["cells"], seed)
+
+
+@st.composite
+def trainings(draw: st.DrawFn, dtype: str, **fixed: Any) -> Training:
+    """Any case as in `cases`, with or without dropout, and some or all of the derivatives."""
+    dropout = draw(st.sampled_from([0.0, 0.0, 0.4, 1.0]))
+    case = draw(cases(dtype, **{"dropout": dropout, **fixed}))
+    given = draw(st.sets(st.sampled_from(DERIVATIVES), min_size=1))
+    return make_training(case, draw(st.integers(0, 999)), given)
+
+
+def difference(function: Callable[[Any], float], at: Any, along: Any) -> float:
+    """The derivative of `function` at `at` along `along`, from differences of the fourth order."""
+
+    def central(step: float) -> float:
+        return (function(at + step * along) - function(at - step * along)) / (2 * step)
+
+    return (4 * central(1e-3) - central(2e-3)) / 3
+
+
 def flat(result: Any) -> Iterator[NDArray[Any]]:
-    """The arrays in nested tuples and lists, in order."""
+    """The arrays in nested tuples, lists and dictionaries, in order."""
+    if isinstance(result, Mapping):
+        result = list(result.values())
     if isinstance(result, (tuple, list)):
         for item in result:
             yield from flat(item)

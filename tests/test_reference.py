@@ -1,15 +1,28 @@
-"""The oracle itself: by hand, and by what lengths and resets mean in terms of plain runs."""
+"""The oracles themselves: by hand, by what lengths and resets mean in terms of plain runs, and
+the derivative by differences of the forward pass."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cellgate
 import numpy as np
 import pytest
-from cases import Case, cases, make_case
+from cases import (
+    Case,
+    Training,
+    assert_same_bits,
+    cases,
+    difference,
+    make_case,
+    make_training,
+    trainings,
+)
 from cellgate import reference
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tolerances import assert_within
 
 
 def test_one_step_by_hand() -> None:
@@ -95,3 +108,140 @@ def test_padding_is_not_read() -> None:
         case.reference()[1], case._replace(x=poisoned).reference()[1], strict=True
     ):
         np.testing.assert_array_equal(left, right)
+
+
+class TestBackward:
+    @settings(max_examples=30)
+    @given(trainings("float64"), st.integers(0, 99))
+    def test_derivatives_along_any_direction_are_differences(
+        self, training: Training, seed: int
+    ) -> None:
+        """One random direction of length 1 through each of the input, h, c and all weights."""
+        case = training.case
+        if case.state is None:
+            zero = tuple(np.zeros_like(d) for d in make_training(case, 0).d_state)
+            case = case._replace(state=zero)
+            training = training._replace(case=case)
+        random = np.random.default_rng(seed)
+        d_x, (d_h, d_c), d_weights = training.reference()
+        weights = case.lstm.state_dict()
+        vector = np.concatenate([array.ravel() for array in weights.values()])
+        d_vector = np.concatenate([array.ravel() for array in d_weights.values()])
+        functions = [
+            (case.x, d_x, lambda x: loss(training, weights, x, *case.state)),
+            (case.state[0], d_h, lambda h: loss(training, weights, case.x, h, case.state[1])),
+            (case.state[1], d_c, lambda c: loss(training, weights, case.x, case.state[0], c)),
+            (vector, d_vector, lambda v: loss(training, split(v, weights), case.x, *case.state)),
+        ]
+        for at, gradient, function in functions:
+            assert gradient.shape == at.shape
+            along = random.standard_normal(at.shape)
+            along /= max(np.linalg.norm(along), 1e-9)
+            wanted = difference(function, at, along)
+            assert_within("differences float64", np.vdot(gradient, along), wanted)
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"num_layers": 2, "bidirectional": True, "dropout": 0.5},
+            {"proj_size": 1, "bidirectional": True},
+            {"num_layers": 2, "proj_size": 1, "bias": False, "batch_first": True},
+        ],
+        ids=str,
+    )
+    def test_every_element_is_a_difference(self, config: dict) -> None:
+        lstm = cellgate.LSTM(2, 2, **config, dtype="float64", seed=1)
+        case = make_case(lstm, 4, 3, seed=2, with_reset=True)._replace(lengths=np.array([2, 0, 4]))
+        training = make_training(case, 3)
+        d_x, (d_h, d_c), d_weights = training.reference()
+        weights = lstm.state_dict()
+        functions = [
+            (case.x, d_x, lambda x: loss(training, weights, x, *case.state)),
+            (case.state[0], d_h, lambda h: loss(training, weights, case.x, h, case.state[1])),
+            (case.state[1], d_c, lambda c: loss(training, weights, case.x, case.state[0], c)),
+        ]
+        for name, weight in weights.items():
+
+            def function(value: Any, name: str = name) -> float:
+                return loss(training, {**weights, name: value}, case.x, *case.state)
+
+            functions.append((weight, d_weights[name], function))
+        for at, gradient, function in functions:
+            wanted = [difference(function, at, unit) for unit in units(at.shape)]
+            assert_within("differences float64", gradient.ravel(), wanted)
+
+    def test_padding_is_not_read(self) -> None:
+        lstm = cellgate.LSTM(5, 7, num_layers=2, bidirectional=True, dtype="float64", seed=1)
+        case = make_case(lstm, 6, 3, seed=2, with_reset=True)._replace(lengths=np.array([2, 6, 0]))
+        training = make_training(case, 3)
+        wanted = training.reference()
+        x, d_output, d_cells = (a.copy() for a in (case.x, training.d_output, training.d_cells))
+        for array in (x, d_output, d_cells):
+            array[2:, 0] = array[:, 2] = np.nan
+        poisoned = Training(case._replace(x=x), d_output, training.d_state, d_cells, training.seed)
+        assert_same_bits(poisoned.reference(), wanted)
+        assert not wanted[0][2:, 0].any()
+
+    def test_the_mask_of_dropout_is_the_documented_hash(self) -> None:
+        """SplitMix64 from 0 gives 0xE220A8397B1DCDAF first; the rest in Python's integers."""
+
+        def kept(seed: int, layer: int, index: int) -> bool:
+            z = seed + 0x9E3779B97F4A7C15 * (layer + 1) + index * 0xD1342543DE82EF95
+            z %= 2**64
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+            z ^= z >> 31
+            if (seed, layer, index) == (0, 0, 0):
+                assert z == 0xE220A8397B1DCDAF
+            return (z >> 11) / 2**53 >= 0.3
+
+        for seed, layer in [(0, 0), (2**64 - 1, 2), (12345, 1)]:
+            factors = reference.dropout_factors((3, 2, 5), layer, 0.3, seed)
+            wanted = [kept(seed, layer, index) / 0.7 for index in range(30)]
+            np.testing.assert_allclose(factors.ravel(), wanted, rtol=1e-15)
+
+    @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])
+    def test_dropout_drops_its_share(self, probability: float) -> None:
+        """Of 10^6 values, within five standard deviations; neighbours are independent."""
+        dropped = reference.dropout_factors((1000, 10, 100), 0, probability, 7) == 0
+        deviation = np.sqrt(probability * (1 - probability) / dropped.size)
+        assert abs(dropped.mean() - probability) < 5 * deviation
+        for axis in range(3):
+            first, second = (
+                np.take(dropped, range(k, dropped.shape[axis] - 1 + k), axis) for k in (0, 1)
+            )
+            both = (first & second).mean()
+            assert abs(both - probability**2) < 5 * np.sqrt(probability**2 / first.size)
+
+    def test_dropout_of_everything(self) -> None:
+        assert not reference.dropout_factors((5, 3, 2), 0, 1.0, 1).any()
+
+
+def loss(training: Training, weights: Any, x: Any, h: Any, c: Any) -> float:
+    """Of a forward pass of the oracle, with its dropout."""
+    case = training.case
+    results = reference.forward(
+        weights,
+        x,
+        (h, c),
+        lengths=case.lengths,
+        reset=case.reset,
+        batch_first=case.lstm.batch_first,
+        dropout=case.lstm.dropout,
+        seed=training.seed,
+    )
+    return training.loss(*results)
+
+
+def split(vector: np.ndarray, like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights from one vector of all of them."""
+    ends = np.cumsum([array.size for array in like.values()])
+    parts = np.split(vector, ends[:-1])
+    return {name: p.reshape(like[name].shape) for name, p in zip(like, parts, strict=True)}
+
+
+def units(shape: tuple[int, ...]) -> np.ndarray:
+    """All arrays of this shape that hold one 1 and zeros."""
+    size = int(np.prod(shape))
+    return np.eye(size).reshape(size, *shape)

@@ -34,6 +34,26 @@ BOUNDS = {
     ),
     "torch float64": Bound(1e-12, "As for the reference, which torch equals to 1e-15."),
     "torch float32": Bound(8e-6, "Both sides are within 4e-6 of the exact result."),
+    "gradients float64": Bound(
+        1e-11,
+        "What the project promises: 90 000 u. As in float32 below, some 100 u are to be expected; "
+        "a mistake, such as one step or one sequence left out, is larger than 1e-3.",
+    ),
+    "gradients float32": Bound(
+        8e-6,
+        "134 u. The gradient of a weight is one sum over all steps of all sequences, up to 7680 "
+        "here, with partial sums about as large as the result, so it rounds by some sqrt(7680) u "
+        "= 88 u; its terms carry the errors of the forward pass, some 30 u, with random signs.",
+    ),
+    "torch gradients float64": Bound(1e-11, "As for the reference, which torch equals to 1e-14."),
+    "torch gradients float32": Bound(
+        8e-6, "Both sides round by some 56 u in the sums here, of up to 3200 steps."
+    ),
+    "differences float64": Bound(
+        1e-9,
+        "Of the fourth order with a step of 1e-3: 4e-12 times a fifth derivative that is under "
+        "100, and losses under 1000, which round to 1e-13, divided by the step.",
+    ),
     "activation float32 ulp": Bound(
         2.0, "What the project promises of sigmoid and tanh, from the correctly rounded value."
     ),

@@ -1,4 +1,4 @@
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,18 @@ class Model:
         parameters: dict[str, _Float],
     ) -> None: ...
     def parameters(self) -> dict[str, _Float]: ...
+    @overload
+    def forward(
+        self,
+        x: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None,
+        lengths: ArrayLike | None,
+        reset: ArrayLike | None,
+        batch_first: bool,
+        return_cells: Literal[False],
+        batch_sizes: ArrayLike | None = None,
+    ) -> tuple[_Float, _State]: ...
+    @overload
     def forward(
         self,
         x: ArrayLike,
@@ -34,7 +46,44 @@ class Model:
         reset: ArrayLike | None,
         batch_first: bool,
         return_cells: bool,
+        batch_sizes: ArrayLike | None = None,
     ) -> tuple[_Float, _State] | tuple[_Float, _State, _Float]: ...
+    def tape_size(
+        self, steps: int, batch: int, positions: int, dropout: bool, checkpoint: int
+    ) -> int: ...
+    def record(
+        self,
+        x: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None,
+        lengths: ArrayLike | None,
+        reset: ArrayLike | None,
+        batch_first: bool,
+        return_cells: bool,
+        batch_sizes: ArrayLike | None,
+        dropout: float,
+        seed: int,
+        checkpoint: int,
+    ) -> tuple[_Float, _State, _Float | None, _Float]: ...
+    def backward(
+        self,
+        tape: NDArray[Any],
+        x: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None,
+        lengths: ArrayLike | None,
+        reset: ArrayLike | None,
+        batch_first: bool,
+        batch_sizes: ArrayLike | None,
+        dropout: float,
+        seed: int,
+        checkpoint: int,
+        y: NDArray[Any],
+        d_y: ArrayLike | None,
+        d_h: ArrayLike | None,
+        d_c: ArrayLike | None,
+        d_cells: ArrayLike | None,
+        input_gradient: bool,
+        accumulate: dict[str, Any] | None,
+    ) -> tuple[_Float | None, _State, dict[str, _Float]]: ...
 
 class Stream:
     def __init__(self, model: Model, batch_size: int, batch_first: bool) -> None: ...

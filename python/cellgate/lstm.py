@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .parameters import Parameters
     from .stream import Stream
+    from .tape import Tape
 
     Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
     State: TypeAlias = tuple[Float, Float]
@@ -46,7 +47,7 @@ class LSTM:
         Whether input and output are (B, T, ...) instead of (T, B, ...). The state is not affected.
     dropout : float
         Probability in [0, 1] of dropping a layer's output on its way to the next. It acts in
-        training only: kept in the configuration and in files, without effect on a call.
+        `record` only: kept in the configuration and in files, without effect on a call.
     bidirectional : bool
         Whether each layer also runs from the end; D is 2 then.
     proj_size : int
@@ -226,14 +227,59 @@ class LSTM:
             raise TypeError(f'padding: must be "zero", got {describe(padding)}')
         if padding != "zero":
             raise ValueError(f'padding: must be "zero", got {padding!r}')
-        return self._model.forward(
-            x,
-            state,
-            lengths,
-            reset,
-            self._config.batch_first,
-            check_bool("return_cells", return_cells),
-        )
+        return_cells = check_bool("return_cells", return_cells)
+        return self._model.forward(x, state, lengths, reset, self._config.batch_first, return_cells)
+
+    def record(
+        self,
+        x: ArrayLike,
+        state: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        training: bool = True,
+        return_cells: bool = False,
+        seed: int | None = None,
+        checkpoint: int | None = None,
+    ) -> Tape:
+        """Run over whole sequences and keep what the gradients need.
+
+        Parameters
+        ----------
+        x, state, lengths, reset
+            As for a call. The tape keeps copies.
+        training : bool
+            Whether `dropout` acts. Without it the results are those of a call, bit for bit.
+        return_cells : bool
+            Whether the tape has `cells`, and `backward` takes derivatives by them.
+        seed : int, optional
+            Of the dropout, from 0 to 2^64 - 1; `tape.seed` tells the one drawn if it is left out.
+        checkpoint : int, optional
+            k, at least 1: keep c at every k-th step only and compute the gates again, k steps at a
+            time, in `backward`. The same bits from less memory in more time, for long sequences.
+
+        Returns
+        -------
+        Tape
+            With `output`, `state` and `cells`; `tape.backward` gives the gradients.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument of a wrong type or dtype, or of a wrong shape or value.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import cellgate
+        >>> tape = cellgate.LSTM(8, 16, seed=0).record(np.ones((5, 2, 8), np.float32))
+        >>> grads = tape.backward(2 * tape.output)  # of the loss (y ** 2).sum()
+        >>> grads.input.shape, grads.parameters["bias_ih_l0"].shape
+        ((5, 2, 8), (64,))
+        """
+        from .tape import Tape
+
+        return Tape(self, x, state, lengths, reset, training, return_cells, seed, checkpoint)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """A `Stream` over this model's weights, with a state of its own, which is zero.
@@ -445,13 +491,6 @@ def _restore(kind: type[LSTM], config: dict[str, Any], parameters: Parameters) -
 
 
 def _pack(config: Config, parameters: Parameters) -> Model:
-    return Model(
-        config.input_size,
-        config.hidden_size,
-        config.num_layers,
-        config.bias,
-        config.bidirectional,
-        config.proj_size,
-        config.dtype,
-        parameters,
-    )
+    c = config
+    sizes = c.input_size, c.hidden_size, c.num_layers
+    return Model(*sizes, c.bias, c.bidirectional, c.proj_size, c.dtype, parameters)

@@ -1,12 +1,12 @@
 """The oracle: the LSTM's equations in float64 NumPy, one line each, with no cleverness.
 
-Everything else in the package is judged by this file; it is written to be read, not to be fast,
-and trusts its arguments.
+Everything else in the package is judged by this file and by `reference_backward`, which has the
+derivative; they are written to be read, not to be fast, and trust their arguments.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Array: TypeAlias = NDArray[np.float64]
+    Flags: TypeAlias = NDArray[np.bool_]
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
@@ -29,6 +30,8 @@ def forward(
     lengths: ArrayLike | None = None,
     reset: ArrayLike | None = None,
     batch_first: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> tuple[Array, tuple[Array, Array], Array]:
     """Run an LSTM over whole sequences.
 
@@ -48,6 +51,10 @@ def forward(
         either direction; the initial state belongs to the segment of the step it comes before.
     batch_first : bool
         Whether x, reset, y and cells have B before T.
+    dropout : float
+        Probability of dropping each value that a layer hands to the next.
+    seed : int
+        Of the dropout, see `dropout_factors`.
 
     Returns
     -------
@@ -73,54 +80,93 @@ def forward(
     array([[0.    ],
            [0.3696]])
     """
+    r = run(parameters, x, state, lengths, reset, batch_first, dropout, seed)
+    if np.ndim(x) == 2:
+        return r.y[:, 0], (r.h[:, 0], r.c[:, 0]), r.cells[:, 0]
+    if batch_first:
+        return r.y.swapaxes(0, 1), (r.h, r.c), r.cells.swapaxes(0, 1)
+    return r.y, (r.h, r.c), r.cells
+
+
+class Trace(NamedTuple):
+    """What one layer read and computed in one direction at every step, with the batch inside."""
+
+    x: Array  # (T, B, inputs)
+    h_prev: Array  # (T, B, P or H)
+    c_prev: Array  # (T, B, H), and so the rest
+    i: Array
+    f: Array
+    g: Array
+    o: Array
+    c: Array
+
+
+class Run(NamedTuple):
+    """A forward pass with all that its derivative needs; time is always the first axis."""
+
+    y: Array  # (T, B, D*(P or H))
+    h: Array  # (L*D, B, P or H)
+    c: Array  # (L*D, B, H)
+    cells: Array  # (T, B, D*H)
+    valid: Flags  # (T, B, 1): where steps are
+    starts: Flags  # (T, B, 1): where segments start
+    tags: list[str]  # of the L*D layers and directions: "_l0", "_l0_reverse", ...
+    weights: list[dict[str, Array]]  # of each, the keys without the tag
+    traces: list[Trace]  # of each
+
+
+def run(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    state: tuple[ArrayLike, ArrayLike] | None,
+    lengths: ArrayLike | None,
+    reset: ArrayLike | None,
+    batch_first: bool,
+    dropout: float,
+    seed: int,
+) -> Run:
+    """The forward pass with everything it computed; arguments as in `forward`."""
     w = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     num_layers = sum(name.startswith("weight_ih") and name[-1].isdigit() for name in w)
     suffixes = ("", "_reverse") if "weight_ih_l0_reverse" in w else ("",)
     hidden_size, output_size = w["weight_hh_l0"].shape[0] // 4, w["weight_hh_l0"].shape[1]
+    tags = [f"_l{layer}{suffix}" for layer in range(num_layers) for suffix in suffixes]
+    weights = [{name: w[name + tag] for name in _NAMES if name + tag in w} for tag in tags]
 
-    y = np.asarray(x, np.float64)
-    unbatched = y.ndim == 2
-    if unbatched:
-        y = y[:, None]
-    elif batch_first:
-        y = y.swapaxes(0, 1)
+    unbatched = np.ndim(x) == 2
+    y = time_first(x, unbatched, batch_first)
     steps, batch = y.shape[:2]
     valid, starts = _masks(steps, batch, lengths, reset, batch_first, unbatched)
+    y = np.where(valid, y, 0.0)  # padding is never read, whatever it holds
 
-    rows = num_layers * len(suffixes)
-    if state is None:
-        h, c = np.zeros((rows, batch, output_size)), np.zeros((rows, batch, hidden_size))
-    else:
-        h = np.array(state[0], np.float64).reshape(rows, batch, output_size)
-        c = np.array(state[1], np.float64).reshape(rows, batch, hidden_size)
+    h, c = np.zeros((len(tags), batch, output_size)), np.zeros((len(tags), batch, hidden_size))
+    if state is not None:
+        h[...] = np.asarray(state[0], np.float64).reshape(h.shape)
+        c[...] = np.asarray(state[1], np.float64).reshape(c.shape)
 
+    traces = []
     for layer in range(num_layers):
+        if layer > 0 and dropout > 0:
+            y = y * dropout_factors(y.shape, layer - 1, dropout, seed)
         outputs, cells = [], []
-        for direction, suffix in enumerate(suffixes):
+        for direction in range(len(suffixes)):
             row = layer * len(suffixes) + direction
-            tag = f"_l{layer}{suffix}"
-            weights = {name: w[name + tag] for name in _NAMES if name + tag in w}
-            y_d, cells_d, h[row], c[row] = _direction(
-                y, h[row], c[row], valid, starts, backward=direction == 1, **weights
+            y_d, cells_d, h[row], c[row], trace = _direction(
+                y, h[row], c[row], valid, starts, backward=direction == 1, **weights[row]
             )
             outputs.append(y_d)
             cells.append(cells_d)
+            traces.append(trace)
         y = np.concatenate(outputs, axis=-1)
-
-    all_cells = np.concatenate(cells, axis=-1)
-    if unbatched:
-        return y[:, 0], (h[:, 0], c[:, 0]), all_cells[:, 0]
-    if batch_first:
-        return y.swapaxes(0, 1), (h, c), all_cells.swapaxes(0, 1)
-    return y, (h, c), all_cells
+    return Run(y, h, c, np.concatenate(cells, axis=-1), valid, starts, tags, weights, traces)
 
 
 def _direction(
     x: Array,
     h: Array,
     c: Array,
-    valid: NDArray[np.bool_],
-    starts: NDArray[np.bool_],
+    valid: Flags,
+    starts: Flags,
     *,
     backward: bool,
     weight_ih: Array,
@@ -128,7 +174,7 @@ def _direction(
     bias_ih: Array | float = 0.0,
     bias_hh: Array | float = 0.0,
     weight_hr: Array | None = None,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Trace]:
     """One layer in one direction: y (T, B, P or H), cells (T, B, H) and the last h and c."""
     hidden_size = weight_hh.shape[0] // 4
     W_i, W_f, W_g, W_o = np.split(weight_ih, 4)  # noqa: N806
@@ -136,10 +182,10 @@ def _direction(
     b_i, b_f, b_g, b_o = np.split(np.zeros(4 * hidden_size) + bias_ih + bias_hh, 4)
     steps = len(x)
     y, cells = np.zeros((steps, *h.shape)), np.zeros((steps, *c.shape))
-    # Backward, step t comes from t + 1: the state is zero if a segment starts there.
-    fresh = np.concatenate([starts[1:], np.zeros_like(starts[:1])]) if backward else starts
+    trace = Trace(x, np.zeros_like(y), *(np.zeros_like(cells) for _ in range(6)))
     for t in reversed(range(steps)) if backward else range(steps):
-        h_prev, c_prev = np.where(fresh[t], 0.0, h), np.where(fresh[t], 0.0, c)
+        alone = no_state_before(t, valid, starts, backward)
+        h_prev, c_prev = np.where(alone, 0.0, h), np.where(alone, 0.0, c)
 
         i = sigmoid(x[t] @ W_i.T + h_prev @ R_i.T + b_i)
         f = sigmoid(x[t] @ W_f.T + h_prev @ R_f.T + b_f)
@@ -152,7 +198,19 @@ def _direction(
 
         h, c = np.where(valid[t], h_next, h), np.where(valid[t], c_next, c)
         y[t], cells[t] = np.where(valid[t], h_next, 0.0), np.where(valid[t], c_next, 0.0)
-    return y, cells, h, c
+        for kept, value in zip(trace[1:], (h_prev, c_prev, i, f, g, o, c_next), strict=True):
+            kept[t] = value
+    return y, cells, h, c, trace
+
+
+def no_state_before(t: int, valid: Flags, starts: Flags, backward: bool) -> Flags:
+    """Where step t begins from zero, (B, 1): in a new segment, and in padding, which is no step.
+
+    Backward, step t comes from t + 1: the state is zero if a segment starts there.
+    """
+    fresh = starts[t] if not backward else starts[t + 1] if t + 1 < len(starts) else False
+    result: Flags = fresh | ~valid[t]
+    return result
 
 
 def sigmoid(v: Array) -> Array:
@@ -162,9 +220,36 @@ def sigmoid(v: Array) -> Array:
     return result
 
 
+def dropout_factors(shape: tuple[int, ...], layer: int, probability: float, seed: int) -> Array:
+    """What dropout multiplies the output of `layer`, of this shape (T, B, width), by.
+
+    Each factor is 0 with the given probability and otherwise 1 / (1 - probability). It is a hash
+    of the seed, the layer and the place: SplitMix64 (Steele, Lea & Flood 2014) of
+    seed + 0x9E3779B97F4A7C15 * (layer + 1) + index * 0xD1342543DE82EF95, modulo 2^64; its upper
+    53 bits are compared with probability * 2^53. The multiplier of the index is one that Steele
+    & Vigna 2021 give for congruential generators.
+    """
+    start = (seed + 0x9E3779B97F4A7C15 * (layer + 1)) % 2**64
+    index = np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64).reshape(shape)
+    z = np.uint64(start) + index * np.uint64(0xD1342543DE82EF95)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    dropped = (z >> np.uint64(11)).astype(np.float64) < probability * 2.0**53
+    return np.where(dropped, 0.0, 1.0 / (1.0 - probability) if probability < 1 else 0.0)
+
+
+def time_first(array: ArrayLike, unbatched: bool, batch_first: bool) -> Array:
+    """A float64 view or copy laid out (T, B, ...)."""
+    array = np.asarray(array, np.float64)
+    if unbatched:
+        return array[:, None]
+    return array.swapaxes(0, 1) if batch_first else array
+
+
 def _masks(
     steps: int, batch: int, lengths: Any, reset: Any, batch_first: bool, unbatched: bool
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[Flags, Flags]:
     """Where steps are valid and where segments start, both (T, B, 1); padding starts none."""
     lengths = np.full(batch, steps) if lengths is None else np.asarray(lengths).reshape(batch)
     valid = np.arange(steps)[:, None, None] < lengths[:, None]
