@@ -1,5 +1,6 @@
 // Recording a call, and its gradients.
 #include <algorithm>
+#include <tuple>
 
 #include "../core/bptt.hpp"
 #include "call.hpp"
@@ -76,8 +77,7 @@ py::dict gradient_arrays(const Config& config, py::handle accumulate,
   parameters.assign(static_cast<std::size_t>(config.num_layers * config.directions()),
                     MutableLayerWeights<S>{});
   py::dict arrays;
-  std::vector<std::pair<const S*, std::string>>
-      ends;  // sorted, an array's end is the next one's begin or less
+  std::vector<std::tuple<const S*, const S*, std::string>> places;  // begin, end, name
   for_each_parameter<MutableLayerWeights<S>>(
       config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
         py::array array = no_array();
@@ -90,8 +90,7 @@ py::dict gradient_arrays(const Config& config, py::handle accumulate,
           array = as_contiguous_output<S>(given[name.c_str()], title.c_str(), shape);
         }
         parameters[index].*member = mutable_data<S>(array);
-        ends.emplace_back(data<S>(array), name);
-        ends.emplace_back(data<S>(array) + array.size(), name);
+        places.emplace_back(data<S>(array), data<S>(array) + array.size(), name);
         arrays[name.c_str()] = std::move(array);
       });
   if (accumulate.is_none()) return arrays;
@@ -99,10 +98,11 @@ py::dict gradient_arrays(const Config& config, py::handle accumulate,
     bad_value("accumulate", "must have the " + std::to_string(py::len(arrays)) + " parameters and no others",
               std::to_string(py::len(accumulate)) + " entries");
   }
-  std::sort(ends.begin(), ends.end());
-  for (std::size_t i = 0; i + 1 < ends.size(); i += 2) {
-    if (ends[i].second != ends[i + 1].second) {
-      bad_value("accumulate", "arrays must not share memory", ends[i].second + " and " + ends[i + 1].second);
+  std::sort(places.begin(), places.end());
+  for (std::size_t i = 0; i + 1 < places.size(); ++i) {
+    if (std::get<1>(places[i]) > std::get<0>(places[i + 1])) {
+      bad_value("accumulate", "arrays must not share memory",
+                std::get<2>(places[i]) + " and " + std::get<2>(places[i + 1]));
     }
   }
   return arrays;

@@ -111,7 +111,7 @@ class Backward {
         call_(*args.forward),
         scratch_(scratch),
         work_(work_of(model, call_.lengths, call_.batch, call_.steps, 2)),
-        lease_(threads_that_pay(work_, get_num_threads())),
+        lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<BackwardLayout<S>>(model, call_, plan_)) {
     while (scratch.barriers.size() < static_cast<std::size_t>(plan_.direction_teams)) {

@@ -72,7 +72,7 @@ class Forward {
         args_(args),
         scratch_(scratch),
         work_(work_of(model, args.lengths, args.batch, args.steps, 1)),
-        lease_(threads_that_pay(work_, get_num_threads())),
+        lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {
     while (scratch.barriers.size() < static_cast<std::size_t>(plan_.direction_teams)) {

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <stdexcept>
@@ -24,10 +25,47 @@ inline void pause_cpu() noexcept {
 #endif
 }
 
+using Clock = std::chrono::steady_clock;
+
+std::int64_t nanoseconds_since(Clock::time_point begin) noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
+}
+
+// What members of a call waited for each other beyond the spin, in nanoseconds.
+std::atomic<std::int64_t> waited{0};
+
+// When other programs, or other threads of this one, take the cores, members of a team wait for one
+// that the system has put aside, and many threads are slower than one: with one core of two taken, a
+// sequence of short steps was seen to take 2.3 times as long on two threads as on one. Then calls run on
+// the caller alone for a while, longer each time, before threads are tried again.
+class Crowding {
+ public:
+  bool now() const noexcept { return Clock::now().time_since_epoch().count() < until_.load(); }
+
+  // `lost` nanoseconds of waiting in a call on `size` threads that took `whole`. One member that is put
+  // aside for half the time makes each of the others wait as long, and two threads worth one.
+  void learn(std::int64_t lost, std::int64_t whole, int size) noexcept {
+    if (lost * 5 < whole * (size - 1) * 2) {
+      pause_.store(kShortest);
+      return;
+    }
+    const auto pause = pause_.load();
+    until_.store((Clock::now() + pause).time_since_epoch().count());
+    pause_.store(std::min(pause * 2, kLongest));
+  }
+
+ private:
+  static constexpr Clock::duration kShortest = std::chrono::milliseconds(10),
+                                   kLongest = std::chrono::seconds(1);
+  std::atomic<Clock::rep> until_{0};
+  std::atomic<Clock::duration> pause_{kShortest};
+};
+
+Crowding crowding;
+
 // Spins until done() or the time is up; returns done().
 template <class Done>
 bool spin_until(const Done& done) noexcept {
-  using Clock = std::chrono::steady_clock;
   for (int i = 0; i < 64; ++i) {
     if (done()) return true;
     pause_cpu();
@@ -57,10 +95,12 @@ void Barrier::wait(int members) noexcept {
   }
   const auto passed = [&] { return generation_.load() != generation; };
   if (spin_until(passed)) return;
+  const auto begin = Clock::now();
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1);
   wake_.wait(lock, passed);
   sleepers_.fetch_sub(1);
+  waited.fetch_add(nanoseconds_since(begin));
 }
 
 namespace {
@@ -113,10 +153,12 @@ class Pool {
     job.call(job.data, 0);
     const auto done = [&] { return pending_.load() == 0; };
     if (spin_until(done)) return;
+    const auto begin = Clock::now();
     std::unique_lock<std::mutex> lock(caller_mutex_);
     caller_asleep_.store(true);
     caller_wake_.wait(lock, done);
     caller_asleep_.store(false);
+    waited.fetch_add(nanoseconds_since(begin));
   }
 
  private:
@@ -197,8 +239,8 @@ void ForkAwareMutex::lock() {
   locked_in_.store(fork_generation());
 }
 
-PoolLease::PoolLease(int wanted) {
-  if (wanted <= 1) return;
+PoolLease::PoolLease(int wanted, bool whatever_the_load) {
+  if (wanted <= 1 || (crowding.now() && !whatever_the_load)) return;
   Pool& shared = pool();
   if (!shared.busy.try_lock()) return;
   pool_ = &shared;
@@ -212,7 +254,10 @@ PoolLease::~PoolLease() {
 void PoolLease::run_erased(int size, void (*call)(void*, int), void* data) noexcept {
   if (size <= 1) return call(data, 0);
   const Job job{call, data};
+  const auto begin = Clock::now();
+  waited.store(0);
   pool_->run(size, job);
+  crowding.learn(waited.load(), nanoseconds_since(begin), size);
 }
 
 }  // namespace cellgate

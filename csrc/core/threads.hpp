@@ -49,11 +49,12 @@ class Barrier {
   std::condition_variable wake_;
 };
 
-// The right to run jobs on up to `wanted` threads. When another call holds the pool, or a thread
-// cannot be started, size() is smaller (1: the caller alone) and work goes on all the same.
+// The right to run jobs on up to `wanted` threads. When another call holds the pool, a thread cannot
+// be started, or other programs were lately seen to take the cores, size() is smaller (1: the caller
+// alone) and work goes on all the same.
 class PoolLease {
  public:
-  explicit PoolLease(int wanted);
+  explicit PoolLease(int wanted, bool whatever_the_load = false);
   ~PoolLease();
   PoolLease(const PoolLease&) = delete;
   PoolLease& operator=(const PoolLease&) = delete;
