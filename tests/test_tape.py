@@ -256,6 +256,17 @@ class TestAccumulate:
         training.backward(training.record(), accumulate=sums)
         assert_same_bits(sums, wanted)
 
+    def test_views_of_one_flat_buffer_side_by_side(self) -> None:
+        training = some_training(num_layers=2)
+        wanted = training.gradients().parameters
+        flat = np.zeros(sum(array.size for array in wanted.values()), np.float32)
+        ends = np.cumsum([array.size for array in wanted.values()])
+        views = np.split(flat, ends[:-1])
+        shaped = zip(wanted.items(), views, strict=True)
+        sums = {name: view.reshape(array.shape) for (name, array), view in shaped}
+        training.backward(training.record(), accumulate=sums)
+        assert_same_bits(np.concatenate([a.ravel() for a in wanted.values()]), flat)
+
     def test_is_the_same_on_any_number_of_threads(self, restore_threads: None) -> None:
         lstm = cellgate.LSTM(64, 96, 2, bidirectional=True, seed=1)
         training = make_training(make_case(lstm, 24, 20, 2, with_lengths=True), 3)

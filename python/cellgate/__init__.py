@@ -10,9 +10,9 @@ from .runtime import active_isa, build_info, get_num_threads, set_num_threads
 from .stream import Stream
 from .tape import Gradients, Tape
 
-__all__ = [  # noqa: RUF022  (as sorted() has it)
-    "Gradients",
+__all__ = [
     "LSTM",
+    "Gradients",
     "Stream",
     "Tape",
     "__version__",
