@@ -200,6 +200,10 @@ py::array as_contiguous_output(py::handle object, const char* name, const Shape&
   return array;
 }
 
+bool may_share_memory(const py::array& a, const py::array& b) {
+  return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
+}
+
 template <class S>
 py::array new_array(const Shape& shape) {
   auto& api = py::detail::npy_api::get();

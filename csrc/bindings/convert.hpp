@@ -83,6 +83,9 @@ py::array as_contiguous_output(py::handle object, const char* name, const Shape&
 template <class S>
 py::array as_floats_of(py::handle object, const char* name, const Shape& shape, bool contiguous);
 
+// Whether the places of two arrays in memory, from first to last byte, have any in common.
+bool may_share_memory(const py::array& a, const py::array& b);
+
 // A new array, its values not yet set.
 template <class S>
 py::array new_array(const Shape& shape);

@@ -98,7 +98,7 @@ class StreamOf final : public PyStream {
     Shape shape(x);
     shape.back() = width();
     py::array out = result(out_given, shape);
-    if (overlap(x, out)) bad_value("out", "must not share memory with x", "an array that does");
+    if (may_share_memory(x, out)) bad_value("out", "must not share memory with x", "an array that does");
     const S* x_from = data<S>(x);
     S* out_to = mutable_data<S>(out);
     const std::ptrdiff_t x_step = stride<S>(x, time), x_row = unbatched ? 0 : stride<S>(x, batch);
@@ -147,9 +147,6 @@ class StreamOf final : public PyStream {
 
   static py::array result(py::handle out, const Shape& shape) {
     return out.is_none() ? new_array<S>(shape) : as_output<S>(out, "out", shape);
-  }
-  static bool overlap(const py::array& a, const py::array& b) {
-    return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
   }
 
   StreamState<S> stream_;

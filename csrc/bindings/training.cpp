@@ -31,19 +31,27 @@ py::array aligned_array(std::int64_t count) {
                         buffer->data(), owner);
 }
 
+// One scalar more than the tape needs, so that there is an array in any case. Sizes come from shapes,
+// which may be those of arrays that repeat one value for ever.
 template <class S>
 std::int64_t tape_size(const Model<S>& model, std::int64_t steps, std::int64_t batch, std::int64_t positions,
-                       bool dropout, std::int64_t checkpoint) {
-  const TrainingArgs given{dropout ? 0.5 : 0.0, 0, checkpoint};
-  for (const auto& [name, value] : {std::pair{"steps", steps}, {"batch", batch}, {"positions", positions}}) {
-    if (value < 0) bad_value(name, "must be at least 0", std::to_string(value));
-  }
+                       const Training& training) {
   const double rows =
       static_cast<double>(positions) + static_cast<double>(batch) * (1 + static_cast<double>(steps));
   const double widths =
       static_cast<double>(model.config().num_layers) * 12 * static_cast<double>(model.padded_hidden());
   if (rows * widths > 1e18) throw std::bad_alloc();
-  return Tape<S>(model, batch, steps, positions, given.checked(steps), nullptr).size();
+  return 1 + Tape<S>(model, batch, steps, positions, training, nullptr).size();
+}
+
+template <class S>
+std::int64_t tape_size_of(const Model<S>& model, std::int64_t steps, std::int64_t batch,
+                          std::int64_t positions, bool dropout, std::int64_t checkpoint) {
+  const TrainingArgs given{dropout ? 0.5 : 0.0, 0, checkpoint};
+  for (const auto& [name, value] : {std::pair{"steps", steps}, {"batch", batch}, {"positions", positions}}) {
+    if (value < 0) bad_value(name, "must be at least 0", std::to_string(value));
+  }
+  return tape_size(model, steps, batch, positions, given.checked(steps));
 }
 
 template <class S>
@@ -53,10 +61,9 @@ py::tuple record(const Model<S>& model, const CallArgs& given, bool return_cells
   call.make_outputs(return_cells);
   ForwardArgs<S>& args = call.args();
   args.training = training.checked(args.steps);
-  py::array tape = aligned_array<S>(
-      Tape<S>(model, args.batch, args.steps, call.valid(), args.training, nullptr).size() + 1);
+  py::array tape = aligned_array<S>(tape_size(model, args.steps, args.batch, call.valid(), args.training));
   args.tape = mutable_data<S>(tape);
-  args.tape[tape.size() - 1] = 0;  // one more than needed, so that there is an array in any case
+  args.tape[tape.size() - 1] = 0;
   {
     const py::gil_scoped_release release;
     Scratch scratch;
@@ -108,66 +115,96 @@ py::dict gradient_arrays(const Config& config, py::handle accumulate,
   return arrays;
 }
 
-struct Gradients {
+struct Derivatives {
   py::handle y, d_y, d_h, d_c, d_cells;
   bool input;
   py::handle accumulate;
 };
 
+// Owns, or shares, what the backward pass reads and writes beside the call itself.
 template <class S>
-py::tuple backward(const Model<S>& model, py::handle tape_given, const CallArgs& given,
-                   const TrainingArgs& training, const Gradients& gradients) {
-  const Config& config = model.config();
-  Call<S> call(config, given);
-  ForwardArgs<S>& forward = call.args();
-  forward.training = training.checked(forward.steps);
-  const Shape y_shape = call.laid_out(config.directions() * config.output_size()),
-              h_shape = call.state_shape(config.output_size()),
-              c_shape = call.state_shape(config.hidden_size);
-  const std::int64_t size =
-      Tape<S>(model, forward.batch, forward.steps, call.valid(), forward.training, nullptr).size() + 1;
-  const py::array tape = as_floats_of<S>(tape_given, "tape", {size}, true);
-  forward.tape = const_cast<S*>(data<S>(tape));
-  const py::array y = as_floats_of<S>(gradients.y, "y", y_shape, false);
-  forward.y = call.plane(y, const_cast<S*>(data<S>(y)));
+class BackwardCall {
+ public:
+  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, const Derivatives& given)
+      : config_(model.config()), call_(call) {
+    ForwardArgs<S>& forward = call.args();
+    const std::int64_t size = tape_size(model, forward.steps, forward.batch, call.valid(), forward.training);
+    forward.tape = const_cast<S*>(keep(tape, "tape", Shape{size}, true));
+    const Shape y_shape = call.laid_out(config_.directions() * config_.output_size());
+    const S* y = keep(given.y, "y", y_shape, false);
+    forward.y = call.plane(read_.back().first, const_cast<S*>(y));
+    args.forward = &forward;
+    if (const S* d_y = keep_if_given(given.d_y, "d_output", y_shape, false)) {
+      args.d_y = call.plane(read_.back().first, d_y);
+    }
+    const Shape cells_shape = call.laid_out(config_.directions() * config_.hidden_size);
+    if (const S* d_cells = keep_if_given(given.d_cells, "d_cells", cells_shape, false)) {
+      args.d_cells = call.plane(read_.back().first, d_cells);
+    }
+    args.d_h_n = keep_if_given(given.d_h, "d_state: h", call.state_shape(config_.output_size()), true);
+    args.d_c_n = keep_if_given(given.d_c, "d_state: c", call.state_shape(config_.hidden_size), true);
+    parameters = gradient_arrays<S>(config_, given.accumulate, args.parameters);
+    args.accumulate = !given.accumulate.is_none();
+    if (args.accumulate) refuse_shared_memory();
+    make_outputs(given.input);
+  }
 
   BackwardArgs<S> args;
-  args.forward = &forward;
-  py::array d_y = no_array(), d_cells = no_array(), d_h = no_array(), d_c = no_array();
-  if (!gradients.d_y.is_none()) {
-    d_y = as_floats_of<S>(gradients.d_y, "d_output", y_shape, false);
-    args.d_y = call.plane(d_y, data<S>(d_y));
+  py::dict parameters;
+  py::array d_h0{no_array()}, d_c0{no_array()};
+  py::object d_x = py::none();
+
+ private:
+  const S* keep_if_given(py::handle given, const char* name, const Shape& shape, bool contiguous) {
+    return given.is_none() ? nullptr : keep(given, name, shape, contiguous);
   }
-  if (!gradients.d_cells.is_none()) {
-    const Shape shape = call.laid_out(config.directions() * config.hidden_size);
-    d_cells = as_floats_of<S>(gradients.d_cells, "d_cells", shape, false);
-    args.d_cells = call.plane(d_cells, data<S>(d_cells));
+  const S* keep(py::handle given, const char* name, const Shape& shape, bool contiguous) {
+    read_.emplace_back(as_floats_of<S>(given, name, shape, contiguous), name);
+    return data<S>(read_.back().first);
   }
-  if (!gradients.d_h.is_none()) {
-    d_h = as_floats_of<S>(gradients.d_h, "d_state: h", h_shape, true);
-    args.d_h_n = data<S>(d_h);
+
+  // Sums are written while other layers still read.
+  void refuse_shared_memory() const {
+    for (const auto& [name, sum] : parameters) {
+      for (const auto& [array, title] : read_) {
+        if (may_share_memory(array, py::reinterpret_borrow<py::array>(sum))) {
+          bad_value("accumulate: " + py::str(name).cast<std::string>(),
+                    std::string("must not share memory with ") + title, "an array that does");
+        }
+      }
+    }
   }
-  if (!gradients.d_c.is_none()) {
-    d_c = as_floats_of<S>(gradients.d_c, "d_state: c", c_shape, true);
-    args.d_c_n = data<S>(d_c);
+
+  void make_outputs(bool input) {
+    d_h0 = new_array<S>(call_.state_shape(config_.output_size()));
+    d_c0 = new_array<S>(call_.state_shape(config_.hidden_size));
+    args.d_h0 = mutable_data<S>(d_h0);
+    args.d_c0 = mutable_data<S>(d_c0);
+    if (!input) return;
+    py::array array = new_array<S>(call_.laid_out(config_.input_size));
+    args.d_x = call_.plane(array, mutable_data<S>(array));
+    d_x = std::move(array);
   }
-  py::dict parameters = gradient_arrays<S>(config, gradients.accumulate, args.parameters);
-  args.accumulate = !gradients.accumulate.is_none();
-  py::array d_h0 = new_array<S>(h_shape), d_c0 = new_array<S>(c_shape), d_x = no_array();
-  args.d_h0 = mutable_data<S>(d_h0);
-  args.d_c0 = mutable_data<S>(d_c0);
-  if (gradients.input) {
-    d_x = new_array<S>(call.laid_out(config.input_size));
-    args.d_x = call.plane(d_x, mutable_data<S>(d_x));
-  }
+
+  const Config& config_;
+  Call<S>& call_;
+  std::vector<std::pair<py::array, const char*>> read_;
+};
+
+template <class S>
+py::tuple backward(const Model<S>& model, py::handle tape, const CallArgs& given,
+                   const TrainingArgs& training, const Derivatives& derivatives) {
+  Call<S> call(model.config(), given);
+  call.args().training = training.checked(call.args().steps);
+  BackwardCall<S> way_back(model, call, tape, derivatives);
   {
     const py::gil_scoped_release release;
     Scratch scratch;
-    cellgate::backward(model, args, scratch);
+    cellgate::backward(model, way_back.args, scratch);
   }
-  py::object d_input = gradients.input ? py::object(std::move(d_x)) : py::none();
-  return py::make_tuple(std::move(d_input), py::make_tuple(std::move(d_h0), std::move(d_c0)),
-                        std::move(parameters));
+  return py::make_tuple(std::move(way_back.d_x),
+                        py::make_tuple(std::move(way_back.d_h0), std::move(way_back.d_c0)),
+                        std::move(way_back.parameters));
 }
 
 }  // namespace
@@ -179,7 +216,7 @@ void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
          std::int64_t checkpoint) {
         return std::visit(
             [&](const auto& model) {
-              return 1 + tape_size(*model, steps, batch, positions, dropout, checkpoint);
+              return tape_size_of(*model, steps, batch, positions, dropout, checkpoint);
             },
             self.held());
       },
@@ -205,9 +242,9 @@ void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
          py::handle d_cells, bool input_gradient, py::handle accumulate) {
         const CallArgs given{x, state, lengths, reset, batch_first, batch_sizes};
         const TrainingArgs training{dropout, seed, checkpoint};
-        const Gradients gradients{y, d_y, d_h, d_c, d_cells, input_gradient, accumulate};
+        const Derivatives derivatives{y, d_y, d_h, d_c, d_cells, input_gradient, accumulate};
         return std::visit(
-            [&](const auto& model) { return backward(*model, tape, given, training, gradients); },
+            [&](const auto& model) { return backward(*model, tape, given, training, derivatives); },
             self.held());
       },
       py::arg("tape"), py::arg("x"), py::arg("state"), py::arg("lengths"), py::arg("reset"),
