@@ -128,7 +128,7 @@ class Backward {
       auto job = [&](int thread) { run_thread(thread); };
       lease_.run(plan_.threads(), job);
       for (std::int64_t d = 0; d < config_.directions(); ++d) keep_state(d);
-      if (wants_input()) {
+      if (wants_input() && (drops() || config_.bidirectional)) {
         auto finish = [&](int thread) { finish_input(Share(call_.steps, thread, plan_.threads())); };
         lease_.run(plan_.threads(), finish);
       }
@@ -141,6 +141,7 @@ class Backward {
   const DirectionLayout<S>& direction(std::int64_t d) const { return d ? at_.reverse : at_.forward; }
   bool is_last() const { return layer_ + 1 == config_.num_layers; }
   bool wants_input() const { return layer_ > 0 || args_.d_x.base; }
+  bool drops() const { return layer_ > 0 && tape().drops(); }
   std::int64_t input_size() const { return config_.layer_input_size(layer_); }
   Tape<S> tape() const {
     return Tape<S>(model_, call_.batch, call_.steps, batch().valid(), call_.training, call_.tape);
@@ -287,11 +288,10 @@ class Backward {
   // Adds the reverse direction's part of the input's gradient, and undoes dropout.
   void finish_input(const Share& steps) const noexcept {
     const FlushDenormals flush;
-    const bool drops = layer_ > 0 && tape().drops();
-    if (!drops && !config_.bidirectional) return;
     const std::int64_t width = input_size();
     const Dropout<S> mask(call_.training.dropout, call_.training.seed, layer_ - 1);
     const Plane<S> to = d_input(), from = d_input_of(1);
+    const bool dropped = drops();
     for (std::int64_t t = steps.begin; t < steps.end; ++t) {
       for (std::int64_t i = 0; i < batch().positions[t + 1] - batch().positions[t]; ++i) {
         const std::int64_t row = batch().order[i], first = (t * call_.batch + row) * width;
@@ -299,7 +299,7 @@ class Backward {
         const S* other = config_.bidirectional ? from.at(t, i, row) : nullptr;
         for (std::int64_t j = 0; j < width; ++j) {
           if (other) sum[j] += other[j];
-          if (drops) sum[j] *= mask.factor(first + j);
+          if (dropped) sum[j] *= mask.factor(first + j);
         }
       }
     }

@@ -2,6 +2,9 @@
 #include "threads.hpp"
 
 #include <pthread.h>
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -31,8 +34,18 @@ std::int64_t nanoseconds_since(Clock::time_point begin) noexcept {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
 }
 
-// What members of a call waited for each other beyond the spin, in nanoseconds.
-std::atomic<std::int64_t> waited{0};
+// What members of a call waited for each other beyond the spin, in nanoseconds, and how often the
+// system took the processor from one of them.
+std::atomic<std::int64_t> waited{0}, interrupted{0};
+
+// How often the system took the processor from this thread so far.
+std::int64_t interruptions() noexcept {
+#if defined(__linux__)
+  rusage usage{};
+  if (getrusage(RUSAGE_THREAD, &usage) == 0) return usage.ru_nivcsw;
+#endif
+  return 0;
+}
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one
 // that the system has put aside, and many threads are slower than one: with one core of two taken, a
@@ -42,10 +55,11 @@ class Crowding {
  public:
   bool now() const noexcept { return Clock::now().time_since_epoch().count() < until_.load(); }
 
-  // `lost` nanoseconds of waiting in a call on `size` threads that took `whole`. One member that is put
-  // aside for half the time makes each of the others wait as long, and two threads worth one.
-  void learn(std::int64_t lost, std::int64_t whole, int size) noexcept {
-    if (lost * 5 < whole * (size - 1) * 2) {
+  // `lost` nanoseconds of waiting in a job on `size` threads that took `whole`. One member that is put
+  // aside for half the time makes each of the others wait as long, and two threads worth one. Members
+  // that wait because they had less to do are none of that: then no thread was interrupted.
+  void learn(std::int64_t lost, std::int64_t whole, int size, std::int64_t interruptions) noexcept {
+    if (lost * 5 < whole * (size - 1) * 2 || interruptions == 0) {
       pause_.store(kShortest);
       return;
     }
@@ -150,7 +164,9 @@ class Pool {
         worker.wake.notify_one();
       }
     }
+    const std::int64_t before = interruptions();
     job.call(job.data, 0);
+    interrupted.fetch_add(interruptions() - before);
     const auto done = [&] { return pending_.load() == 0; };
     if (spin_until(done)) return;
     const auto begin = Clock::now();
@@ -172,7 +188,9 @@ class Pool {
         self->asleep.store(false);
       }
       const Job* job = self->job.load();
+      const std::int64_t before = interruptions();
       job->call(job->data, member);
+      interrupted.fetch_add(interruptions() - before);
       self->job.store(nullptr);
       if (pending_.fetch_sub(1) == 1 && caller_asleep_.load()) {
         std::lock_guard<std::mutex> lock(caller_mutex_);
@@ -256,8 +274,9 @@ void PoolLease::run_erased(int size, void (*call)(void*, int), void* data) noexc
   const Job job{call, data};
   const auto begin = Clock::now();
   waited.store(0);
+  interrupted.store(0);
   pool_->run(size, job);
-  crowding.learn(waited.load(), nanoseconds_since(begin), size);
+  crowding.learn(waited.load(), nanoseconds_since(begin), size, interrupted.load());
 }
 
 }  // namespace cellgate
