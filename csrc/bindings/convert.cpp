@@ -179,7 +179,9 @@ py::array as_flags(py::handle object, const char* name, const Shape& shape) {
 template <class S>
 py::array as_output(py::handle object, const char* name, const Shape& shape) {
   const auto wanted = [] { return std::string("must be an array of ") + dtype_name<S>(); };
-  if (!is_plain(object) && !py::isinstance<py::array>(object)) bad_type(name, wanted(), type_text(object));
+  if (!is_plain(object) && (!py::isinstance<py::array>(object) || py::hasattr(object, "mask"))) {
+    bad_type(name, wanted(), type_text(object));
+  }
   py::array array = py::reinterpret_borrow<py::array>(object);
   if (!holds<S>(array)) bad_type(name, wanted(), py::str(array.dtype()).cast<std::string>());
   require_shape(name, array, shape);
@@ -201,7 +203,17 @@ py::array as_contiguous_output(py::handle object, const char* name, const Shape&
 }
 
 bool may_share_memory(const py::array& a, const py::array& b) {
-  return py::module_::import("numpy").attr("may_share_memory")(a, b).cast<bool>();
+  const auto place = [](const py::array& array) {
+    std::pair<const char*, const char*> bytes(static_cast<const char*>(array.data()), nullptr);
+    bytes.second = bytes.first + (array.size() ? array.itemsize() : 0);
+    for (py::ssize_t axis = 0; axis < (array.size() ? array.ndim() : 0); ++axis) {
+      const py::ssize_t reach = array.strides(axis) * (array.shape(axis) - 1);
+      (reach < 0 ? bytes.first : bytes.second) += reach;
+    }
+    return bytes;
+  };
+  const auto first = place(a), second = place(b);
+  return first.first < second.second && second.first < first.second;
 }
 
 template <class S>

@@ -67,8 +67,9 @@ struct CellForwardArgs {
 };
 
 // One time step backward, the cell and the gates of some blocks of units. With h = o * tanh(c):
-//   dc += dh * o * (1 - tanh(c)^2);  d_gates = (dc * g * i', dc * c_prev * f', dc * i * g', dh * tanh(c) *
-//   o') dc = dc * f
+//   dc += dh * o * (1 - tanh(c)^2)
+//   d_gates = (dc * g * i', dc * c_prev * f', dc * i * g', dh * tanh(c) * o')
+//   dc = dc * f
 // where i' = i (1 - i) and likewise f' and o', and g' = 1 - g^2.
 template <class S>
 struct CellBackwardArgs {
