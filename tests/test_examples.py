@@ -26,15 +26,24 @@ needs_silero = pytest.mark.skipif(
 )
 
 
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None
+    and "torch" not in os.environ.get("CELLGATE_REQUIRE", ""),
+    reason="torch is not installed",
+)
+
+
 def run(
-    *arguments: str | Path, python_path: Path | None = None
+    *arguments: str | Path,
+    program: str = "voice_activity.py",
+    python_path: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ)
     if python_path is not None:
         old = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(python_path), old]))
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / "voice_activity.py"), *map(str, arguments)],
+        [sys.executable, str(EXAMPLES / program), *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment,
@@ -108,3 +117,50 @@ def test_voice_activity_says_what_to_install(tmp_path: Path) -> None:
     result = run(python_path=tmp_path)
     assert result.returncode == 2
     assert result.stderr == "Silero VAD is not installed: pip install --no-deps silero-vad\n"
+
+
+@needs_torch
+def test_char_lm_learns_the_same_with_both(tmp_path: Path) -> None:
+    result = run("--quick", "--threads", "1", program="char_lm.py")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    (count, difference) = re.findall(
+        r"largest difference of the losses in (\d+) updates: (\S+) \(ok\)", result.stdout
+    )[0]
+    assert int(count) >= 300
+    assert 0 < float(difference) <= 1e-3  # not 0: they are two computations
+    for name in ("torch.nn.LSTM", "cellgate"):
+        (seconds,) = re.findall(rf"seconds per epoch, {name}: (\S+)", result.stdout)
+        assert float(seconds) > 0
+        (bits,) = re.findall(rf"bits per character of new text, {name}: (\S+)", result.stdout)
+        assert 1 < float(bits) < 3.5  # a uniform guess among 100 characters costs 6.6
+
+
+@needs_torch
+def test_char_lm_draws_the_curves_of_a_text(tmp_path: Path) -> None:
+    text, picture = tmp_path / "text.txt", tmp_path / "curves.png"
+    text.write_text("All work and no play makes Jack a dull boy. " * 500, encoding="utf-8")
+    result = run(
+        "--quick", "--threads", "1", "--text", text, "--picture", picture, program="char_lm.py"
+    )
+    if importlib.util.find_spec("matplotlib") is None:
+        assert result.returncode == 2
+        assert "pip install matplotlib" in result.stderr
+        return
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "No such file"), (b"\xff\xfe", "codec"), (b"short", "the text is too short")],
+)
+def test_char_lm_refuses_a_bad_text(tmp_path: Path, content: bytes | None, complaint: str) -> None:
+    text = tmp_path / "text.txt"
+    if content is not None:
+        text.write_bytes(content)
+    result = run("--quick", "--text", text, program="char_lm.py")
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert len(result.stderr.splitlines()) == 1
