@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = ("torch", "cellgate.torch", "cellgate")
+MOST = 0.7  # of torch's memory
 
 
 def resident(field: str) -> float:
@@ -94,10 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     print("peak extra memory of a training step, B64 T100 512/512, with the input's gradient")
     sizes = (100, 64, 512, 512)
-    torch = measure("torch", sizes)
-    for library in LIBRARIES:
-        own = measure(library, sizes)
-        print(f"  {library:<16}{own:>9.1f} MB  {own / torch:>6.2f} of torch's")
+    used = {library: measure(library, sizes) for library in LIBRARIES}
+    for library, own in used.items():
+        print(f"  {library:<16}{own:>9.1f} MB  {own / used['torch']:>6.2f} of torch's")
+    good = all(used[library] <= MOST * used["torch"] for library in LIBRARIES[1:])
+    print(f"  {'ok' if good else 'NO'}: at most {MOST} of torch's required")
     print("a long sequence, B1 T10000 64/256, cellgate")
     sizes = (10_000, 1, 64, 256)
     whole = measure("cellgate", sizes)
@@ -105,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
         own = measure("cellgate", sizes, checkpoint)
         name = f"checkpoint={checkpoint}"
         print(f"  {name:<16}{own:>9.1f} MB  {own / whole:>6.2f} of the whole tape's")
-    return 0
+    return 0 if good else 1
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class LSTM(torch.nn.LSTM):
     Parameters may be changed in any way between two calls: their bits are compared at every call,
     and packed anew when one differs.
 
+    `torch.compile` leaves modules derived from `torch.nn.LSTM` out of its graphs unless
+    ``torch._dynamo.config.allow_rnn`` is True; with it, ``fullgraph=True`` works.
+
     Raises
     ------
     RuntimeError, ValueError, TypeError

@@ -28,8 +28,9 @@ class Entry(NamedTuple):
     model: Model
 
 
-# Several times as fast as a comparison by PyTorch or NumPy where the weights are few.
-_memcmp = ctypes.CDLL(None).memcmp
+# Several times as fast as a comparison by PyTorch or NumPy where the weights are few. PyDLL keeps the
+# GIL: no other thread can give a tensor other memory while it is read.
+_memcmp = ctypes.PyDLL(None).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 # Under the first weight of each model, so that an entry goes when the weights go. Whether it still
