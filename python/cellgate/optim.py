@@ -86,8 +86,8 @@ class Adam:
             raise TypeError(f"betas: must be two numbers, got {describe(betas)}")
         self._beta1, self._beta2 = (_number("betas", beta, below=1) for beta in betas)
         self._eps = _number("eps", eps)
-        if self._eps == 0:
-            raise ValueError("eps: must be above 0, got 0")
+        if not all(p.dtype.type(self._eps) > 0 for p in self._parameters.values()):
+            raise ValueError(f"eps: must be above 0 in the parameters' dtype, got {eps}")
         self._weight_decay = _number("weight_decay", weight_decay)
         self._step = 0
         self._first = {name: np.zeros_like(p) for name, p in self._parameters.items()}

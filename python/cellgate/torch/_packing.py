@@ -28,8 +28,8 @@ class Entry(NamedTuple):
     model: Model
 
 
-# Several times as fast as a comparison by PyTorch or NumPy where the weights are few. PyDLL keeps the
-# GIL: no other thread can give a tensor other memory while it is read.
+# Several times as fast as a comparison by PyTorch or NumPy where the weights are few. PyDLL keeps
+# the GIL: no other thread can give a tensor other memory while it is read.
 _memcmp = ctypes.PyDLL(None).memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
