@@ -266,6 +266,12 @@ def test_parameters_that_overlap_are_refused() -> None:
     Adam({"a": x[::2], "b": x[1::2]})
 
 
+def test_an_eps_that_float32_rounds_to_zero() -> None:
+    Adam({"w": np.zeros(3)}, eps=1e-50)
+    with pytest.raises(ValueError, match="^eps: "):
+        Adam({"w": np.zeros(3, np.float32)}, eps=1e-50)
+
+
 @pytest.mark.parametrize("name", ["lr", "betas", "eps", "weight_decay", "max_norm"])
 @pytest.mark.parametrize("value", [None, "1", True, 1j, np.zeros(2), [0.1, 0.2, 0.3]])
 def test_what_is_no_number(name: str, value: Any) -> None:

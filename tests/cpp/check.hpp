@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "core/dispatch.hpp"
@@ -40,6 +41,15 @@ class Random {
   S number() {
     return static_cast<S>(static_cast<std::int64_t>(bits() >> 40) - (1 << 23)) / static_cast<S>(1 << 23);
   }
+  // Uniform in [-1, 1) with all the digits S has, so that products and sums of these are rounded:
+  // sums of number<double>() are exact in any order.
+  template <class S>
+  S full() {
+    constexpr int digits = std::numeric_limits<S>::digits;
+    const auto whole = static_cast<std::int64_t>(bits() >> (63 - digits));
+    constexpr std::int64_t half = std::int64_t{1} << digits;
+    return static_cast<S>(whole - half) / static_cast<S>(half);
+  }
   template <class S>
   std::vector<S> numbers(std::int64_t count, S scale = 1) {
     std::vector<S> v(static_cast<std::size_t>(count));
@@ -56,9 +66,9 @@ bool same_bits(const S* a, const S* b, std::int64_t count) {
   return count == 0 || std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(S)) == 0;
 }
 
-// All tables this CPU supports, or the one named by the argument at `position` if it is there.
+// The table named by the argument at `position`, or all this CPU supports if it is "all" or not there.
 inline std::vector<const cellgate::KernelTable*> chosen_tables(int argc, char** argv, int position) {
-  if (position >= argc) return cellgate::supported_kernel_tables();
+  if (position >= argc || !std::strcmp(argv[position], "all")) return cellgate::supported_kernel_tables();
   return {&cellgate::kernel_table(argv[position])};
 }
 

@@ -1,176 +1,208 @@
-// Every kernel of every instruction set this CPU has, bit for bit against scalar loops that spell
-// out the order of the sums. Activations are taken from the same table; test_activations checks them.
+// The products and the cell of every instruction set this CPU has, bit for bit against scalar loops
+// that spell out the order of the sums. Whole buffers are compared, so that nothing may be written
+// but what is asked for; Fenced stops what goes further. Activations are taken from the same table;
+// test_activations checks them.
 // usage: test_kernels [ISA]
-#include <cmath>
-#include <string>
+#include <algorithm>
 
-#include "check.hpp"
-#include "core/dispatch.hpp"
+#include "core/layer_run.hpp"
+#include "kernel_check.hpp"
 
 namespace {
 
 using cellgate::KernelTable;
+using cellgate::Share;
+using test::Fenced;
 
-// One term of a sum: fused wherever the instruction set has the instruction.
-template <class S>
-S term(bool fused, S a, S b, S sum) {
-  if (fused) return std::fma(a, b, sum);
-  volatile S product = a * b;  // two roundings, whatever the compiler would like
-  return product + sum;
-}
-
-// A panel-packed random matrix, and a way to read it by column.
-template <class S>
-struct Panels {
-  std::int64_t count, depth, lanes;
-  std::vector<S> packed;
-  Panels(test::Random& random, std::int64_t panels, std::int64_t depth_, std::int64_t lanes_)
-      : count(panels),
-        depth(depth_),
-        lanes(lanes_),
-        packed(random.numbers<S>(panels * depth_ * 4 * lanes_)) {}
-  S at(std::int64_t panel, std::int64_t k, std::int64_t column) const {
-    return packed[static_cast<std::size_t>((panel * depth + k) * 4 * lanes + column)];
-  }
+struct Product {
+  std::int64_t rows, depth, columns;
+  bool transposed, accumulates, starts, in_panels;
+  int members;
 };
 
-// Rows with a gap between them, so that a read or write past the end of one meets the next.
+// Each member's panels are computed by a call of their own, which may touch nothing of the others'.
 template <class S>
-struct Rows {
-  std::int64_t width;
-  std::vector<S> values;
-  std::vector<S*> pointers;
-  Rows(test::Random& random, std::int64_t rows, std::int64_t width_)
-      : width(width_), values(random.numbers<S>(rows * (width_ + 3))) {
-    for (std::int64_t r = 0; r < rows; ++r) pointers.push_back(values.data() + r * (width + 3));
-  }
-};
-
-template <class S>
-void check_gemm(const KernelTable& table, std::int64_t rows, std::int64_t depth, std::int64_t columns,
-                bool starts) {
-  test::Random random(static_cast<std::uint64_t>(rows * 1000003 + depth * 1009 + columns));
+void check_gemm(const KernelTable& table, const Product& k) {
+  constexpr std::int64_t offset = 2;  // of both a and out
+  test::Random random(static_cast<std::uint64_t>(k.rows * 1000003 + k.depth * 1009 + k.columns));
   const auto& kernels = cellgate::kernels<S>(table);
-  const bool fused = std::string(table.name) != "baseline";
-  const std::int64_t lanes = kernels.lanes, width = 4 * lanes, panels = (columns + width - 1) / width;
-  const Panels<S> b(random, panels, depth, lanes);
-  Rows<S> a(random, rows, depth), out(random, rows, columns);
-  const std::vector<S> start = random.numbers<S>(panels * width), before = out.values;
-  std::vector<S> scratch(static_cast<std::size_t>(rows * width)),
-      panel_out(static_cast<std::size_t>((rows + 1) * panels * width));
+  const bool fused = test::is_fused(table);
+  const std::int64_t width = 4 * kernels.lanes, panels = (k.columns + width - 1) / width;
+  const std::int64_t c_stride = (k.rows + 1) * width;
+  const test::Panels<S> b(random, panels, k.depth, kernels.lanes);
+  const test::Rows<S> a(random, k.transposed ? k.depth : k.rows, offset + (k.transposed ? k.rows : k.depth)),
+      out(random, k.rows, offset + k.columns);
+  const Fenced<S> start(test::full_numbers<S>(random, panels * width)), partial(k.rows * width),
+      packed(k.rows * k.depth), c(test::full_numbers<S>(random, panels * c_stride));
+  std::vector<S> out_expected = out.values.take(), c_expected = c.take();
+
   cellgate::GemmArgs<S> g{};
-  g.rows = rows;
-  g.depth = depth;
-  g.panel_end = panels;
+  g.rows = k.rows;
+  g.depth = k.depth;
   g.a = a.pointers.data();
+  g.a_offset = offset;
+  g.transposed = k.transposed;
+  g.accumulate = k.accumulates;
   g.panels = b.packed.data();
-  g.start = starts ? start.data() : nullptr;
+  g.start = k.starts ? start.data() : nullptr;
+  g.c = k.in_panels ? c.data() : nullptr;
+  g.c_panel_stride = c_stride;
   g.out = out.pointers.data();
-  g.out_columns = columns;
-  std::vector<S> packed(static_cast<std::size_t>(rows * depth));
-  g.partial = scratch.data();
+  g.out_offset = offset;
+  g.out_columns = k.columns;
+  g.partial = partial.data();
   g.packed = packed.data();
-  kernels.gemm(g);
-  g.c = panel_out.data();
-  g.c_panel_stride = (rows + 1) * width;
-  kernels.gemm(g);
-  for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t column = 0; column < panels * width; ++column) {
-      const std::int64_t panel = column / width;
-      S sum = starts ? start[static_cast<std::size_t>(column)] : S(0);
-      for (std::int64_t k = 0; k < depth; ++k)
-        sum = term(fused, a.pointers[static_cast<std::size_t>(r)][k], b.at(panel, k, column % width), sum);
-      const S in_panels =
-          panel_out[static_cast<std::size_t>((panel * (rows + 1) + r) * width + column % width)];
-      CHECK(test::same_bits(&in_panels, &sum, 1), "%s rows %ld depth %ld", table.name, long(rows),
-            long(depth));
-      if (column >= columns) continue;
-      const S plain = out.pointers[static_cast<std::size_t>(r)][column];
-      CHECK(test::same_bits(&plain, &sum, 1), "%s rows %ld depth %ld columns %ld", table.name, long(rows),
-            long(depth), long(columns));
+  for (int member = 0; member < k.members; ++member) {
+    const Share share(panels, member, k.members);
+    g.panel_begin = share.begin;
+    g.panel_end = share.end;
+    partial.clear();
+    packed.clear();
+    kernels.gemm(g);
+    const std::int64_t end = k.in_panels ? share.end * width : std::min(share.end * width, k.columns);
+    for (std::int64_t r = 0; r < k.rows; ++r) {
+      for (std::int64_t column = share.begin * width; column < end; ++column) {
+        const std::int64_t panel = column / width, within = column % width;
+        S& at = k.in_panels
+                    ? c_expected[static_cast<std::size_t>(panel * c_stride + r * width + within)]
+                    : out_expected[static_cast<std::size_t>(r * (out.width + out.kGap) + offset + column)];
+        S sum = k.accumulates ? at : k.starts ? start[column] : S(0);
+        for (std::int64_t i = 0; i < k.depth; ++i) {
+          const S left = k.transposed ? a.pointers[static_cast<std::size_t>(i)][offset + r]
+                                      : a.pointers[static_cast<std::size_t>(r)][offset + i];
+          sum = test::term(fused, left, b.at(panel, i, within), sum);
+        }
+        at = sum;
+      }
     }
-    const std::size_t gap = static_cast<std::size_t>(r * (columns + 3) + columns);
-    CHECK(test::same_bits(&out.values[gap], &before[gap], 3), "%s wrote past a row", table.name);
+    CHECK(test::same_bits(out.values.take(), out_expected) && test::same_bits(c.take(), c_expected),
+          "%s gemm rows %ld depth %ld columns %ld transposed %d accumulate %d start %d c %d, member %d of %d",
+          table.name, long(k.rows), long(k.depth), long(k.columns), k.transposed, k.accumulates, k.starts,
+          k.in_panels, member, k.members);
   }
 }
 
+struct Step {
+  std::int64_t rows, input, hidden;
+  bool hoisted, cells;
+  enum Gates { kNone, kOwn, kInPlace } gates;  // kInPlace with hoisted sums only
+};
+
 template <class S>
-void check_cell(const KernelTable& table, std::int64_t rows, std::int64_t input, std::int64_t hidden,
-                bool hoisted, bool cells) {
-  test::Random random(static_cast<std::uint64_t>(rows * 1000003 + input * 1009 + hidden));
+void check_cell(const KernelTable& table, const Step& k) {
+  test::Random random(static_cast<std::uint64_t>(k.rows * 1000003 + k.input * 1009 + k.hidden));
   const auto& kernels = cellgate::kernels<S>(table);
-  const bool fused = std::string(table.name) != "baseline";
-  const std::int64_t lanes = kernels.lanes, blocks = (hidden + lanes - 1) / lanes, padded = blocks * lanes;
-  const Panels<S> w(random, blocks, input, lanes), r_(random, blocks, hidden, lanes);
-  Rows<S> x(random, rows, input), h(random, rows, hidden), out(random, rows, hidden),
-      cell(random, rows, hidden);
-  const std::vector<S> bias = random.numbers<S>(padded * 4),
-                       hoisted_sums = random.numbers<S>(rows * padded * 4);
-  std::vector<S> c = random.numbers<S>(rows * padded), scratch(static_cast<std::size_t>(rows * 4 * lanes));
-  const std::vector<S> c_before = c, out_before = out.values;
+  const bool fused = test::is_fused(table);
+  const std::int64_t lanes = kernels.lanes, width = 4 * lanes, blocks = (k.hidden + lanes - 1) / lanes,
+                     padded = blocks * lanes, block_stride = (k.rows + 1) * width;
+  const test::Panels<S> w(random, blocks, k.input, lanes), r_(random, blocks, k.hidden, lanes);
+  const test::Rows<S> x(random, k.rows, k.input), h(random, k.rows, k.hidden), out(random, k.rows, k.hidden),
+      cell(random, k.rows, k.hidden);
+  const std::int64_t stepwise = (blocks - 1) * block_stride + k.rows * width;
+  const Fenced<S> bias(test::full_numbers<S>(random, padded * 4)),
+      hoisted_sums(test::full_numbers<S>(random, stepwise)), own_gates(stepwise),
+      c_prev(test::full_numbers<S>(random, k.rows * padded)), own_c(k.rows * padded), partial(k.rows * width),
+      packed(k.rows * (k.input + k.hidden));
+  // c may be c_prev, gates may be where the hoisted sums are.
+  const Fenced<S>&c = k.cells ? own_c : c_prev, &gates = k.gates == Step::kOwn ? own_gates : hoisted_sums;
+  const std::vector<S> sums = hoisted_sums.take(), c_before = c_prev.take();
+  std::vector<S> c_expected = c.take(), gates_expected = gates.take(), out_expected = out.values.take(),
+                 cell_expected = cell.values.take();
   cellgate::CellForwardArgs<S> args{};
-  args.rows = rows;
+  args.rows = k.rows;
   args.block_end = blocks;
-  args.hidden_size = hidden;
-  args.preactivation = hoisted ? hoisted_sums.data() : nullptr;
-  args.preactivation_block_stride = rows * 4 * lanes;
+  args.hidden_size = k.hidden;
+  args.preactivation = k.hoisted ? hoisted_sums.data() : nullptr;
+  args.preactivation_block_stride = block_stride;
   args.bias = bias.data();
   args.x = x.pointers.data();
-  args.input_size = input;
+  args.input_size = k.input;
   args.w = w.packed.data();
   args.h = h.pointers.data();
-  args.recurrent_size = hidden;
+  args.recurrent_size = k.hidden;
   args.r = r_.packed.data();
-  args.c_prev = args.c = c.data();
+  args.c_prev = c_prev.data();
+  args.c = c.data();
   args.c_stride = padded;
+  args.gates = k.gates == Step::kNone ? nullptr : gates.data();
   args.out = out.pointers.data();
-  args.cells = cells ? cell.pointers.data() : nullptr;
-  std::vector<S> packed(static_cast<std::size_t>(rows * (input + hidden)));
-  args.partial = scratch.data();
+  args.cells = k.cells ? cell.pointers.data() : nullptr;
+  args.partial = partial.data();
   args.packed = packed.data();
   kernels.cell_forward(args);
-  for (std::int64_t r = 0; r < rows; ++r) {
+  for (std::int64_t r = 0; r < k.rows; ++r) {
     const auto row = static_cast<std::size_t>(r);
-    for (std::int64_t unit = 0; unit < hidden; ++unit) {
+    for (std::int64_t unit = 0; unit < padded; ++unit) {
       const std::int64_t block = unit / lanes;
       S gate[4];
       for (std::int64_t q = 0; q < 4; ++q) {
-        const std::int64_t column = q * lanes + unit % lanes, at = block * 4 * lanes + column;
-        S sum = hoisted ? hoisted_sums[static_cast<std::size_t>((block * rows + r) * 4 * lanes + column)]
-                        : bias[static_cast<std::size_t>(at)];
-        for (std::int64_t k = 0; k < (hoisted ? 0 : input); ++k)
-          sum = term(fused, x.pointers[row][k], w.at(block, k, column), sum);
-        for (std::int64_t k = 0; k < hidden; ++k)
-          sum = term(fused, h.pointers[row][k], r_.at(block, k, column), sum);
+        const std::int64_t column = q * lanes + unit % lanes;
+        const auto at = static_cast<std::size_t>(block * block_stride + r * width + column);
+        S sum = k.hoisted ? sums[at] : bias[block * width + column];
+        for (std::int64_t i = 0; i < (k.hoisted ? 0 : k.input); ++i)
+          sum = test::term(fused, x.pointers[row][i], w.at(block, i, column), sum);
+        for (std::int64_t i = 0; i < k.hidden; ++i)
+          sum = test::term(fused, h.pointers[row][i], r_.at(block, i, column), sum);
         (q == 2 ? kernels.tanh : kernels.sigmoid)(&sum, &gate[q], 1);
+        if (k.gates != Step::kNone) gates_expected[at] = gate[q];
       }
       const auto at = static_cast<std::size_t>(r * padded + unit);
+      const auto plain = static_cast<std::size_t>(r * (k.hidden + out.kGap) + unit);
       volatile S ig = gate[0] * gate[2];
-      const S c_new = term(fused, gate[1], c_before[at], S(ig));
+      const S c_new = test::term(fused, gate[1], c_before[at], S(ig));
       S squashed;
       kernels.tanh(&c_new, &squashed, 1);
-      const S h_new = gate[3] * squashed;
-      CHECK(test::same_bits(&c[at], &c_new, 1), "%s rows %ld I %ld H %ld: c", table.name, long(rows),
-            long(input), long(hidden));
-      CHECK(test::same_bits(&out.pointers[row][unit], &h_new, 1), "%s rows %ld I %ld H %ld: h", table.name,
-            long(rows), long(input), long(hidden));
-      if (cells) CHECK(test::same_bits(&cell.pointers[row][unit], &c_new, 1), "%s: cells", table.name);
+      c_expected[at] = c_new;
+      if (unit >= k.hidden) continue;
+      out_expected[plain] = gate[3] * squashed;
+      if (k.cells) cell_expected[plain] = c_new;
     }
-    const auto gap = static_cast<std::size_t>(r * (hidden + 3) + hidden);
-    CHECK(test::same_bits(&out.values[gap], &out_before[gap], 3), "%s wrote past a row", table.name);
   }
+  const bool same[4] = {
+      test::same_bits(c.take(), c_expected), test::same_bits(out.values.take(), out_expected),
+      test::same_bits(cell.values.take(), cell_expected), test::same_bits(gates.take(), gates_expected)};
+  CHECK(same[0] && same[1] && same[2] && same[3],
+        "%s cell rows %ld I %ld H %ld hoisted %d gates %d: right are c %d, h %d, cells %d, gates %d",
+        table.name, long(k.rows), long(k.input), long(k.hidden), k.hoisted, k.gates, same[0], same[1],
+        same[2], same[3]);
+}
+
+template <class S>
+int check_products(const KernelTable& table) {
+  const std::int64_t lanes = cellgate::kernels<S>(table).lanes;
+  int cases = 0;
+  for (std::int64_t rows = 1; rows <= 17; ++rows) {
+    for (std::int64_t vectors = 1; vectors <= 9; ++vectors) {  // up to three panels, the last of any width
+      for (const std::int64_t cut : {std::int64_t{0}, std::int64_t{1}, lanes - 1}) {
+        for (std::int64_t way = (rows + vectors) % 2; way < 6; way += 2, ++cases) {
+          const std::int64_t depth = cases % 13 ? 1 + cases % 7 : 300;  // one block of k, or several
+          check_gemm<S>(table, {rows, depth, vectors * lanes - cut, way % 2 == 1, way / 2 == 2,
+                                cases % 3 == 0, way / 2 > 0, 1 + cases % 4});
+        }
+      }
+    }
+  }
+  // So many panels that rows are brought together even if not transposed, and weights asked for ahead.
+  for (const bool in_panels : {false, true}) {
+    check_gemm<S>(table, {9, 600, 33 * 4 * lanes - 2 * lanes - 1, false, in_panels, false, in_panels, 1});
+    ++cases;
+  }
+  // Depths of nothing leave what a sum begins with.
+  check_gemm<S>(table, {3, 0, 4 * lanes + 1, false, false, true, false, 1});
+  check_gemm<S>(table, {3, 0, 4 * lanes + 1, true, true, false, true, 1});
+  return cases + 2;
 }
 
 template <class S>
 void check_all(const KernelTable& table) {
-  int cases = 0;
+  int cases = check_products<S>(table);
   for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 16, 17}) {
     for (const std::int64_t hidden : {1, 7, 8, 9, 15, 16, 17, 33, 70, 140}) {
       const std::int64_t input = rows % 2 ? 5 : 300;  // one block of k, and several
-      check_gemm<S>(table, rows, input, hidden, rows % 3 != 0);
-      check_cell<S>(table, rows, input, hidden, false, rows % 2 == 0);
-      check_cell<S>(table, rows, input, hidden, true, rows % 3 == 0);
-      cases += 3;
+      check_cell<S>(table, {rows, input, hidden, false, rows % 2 == 0, rows % 3 ? Step::kNone : Step::kOwn});
+      const auto gates = static_cast<Step::Gates>((rows + hidden) % 3);
+      check_cell<S>(table, {rows, input, hidden, true, rows % 3 == 0, gates});
+      cases += 2;
     }
   }
   std::printf("%s %s: %d cases passed\n", table.name, sizeof(S) == 4 ? "float32" : "float64", cases);

@@ -1,33 +1,16 @@
 // Whole forward passes on every instruction set this CPU has, under every way to split the work:
-// all must give the same bits, and the ones stored from AVX2 (except the baseline, which has no
-// fused multiply-add and is compared with itself only).
+// all must give the same bits, and the ones stored from AVX2.
 // usage: test_sequence STORED [ISA | --write]
-#include <cstring>
-#include <fstream>
-#include <map>
-#include <string>
-
 #include "core/plan.hpp"
 #include "model_cases.hpp"
+#include "stored.hpp"
 
 namespace {
 
-using Digests = std::map<std::string, std::string>;
-
-Digests read(const char* path) {
-  Digests digests;
-  std::ifstream file(path);
-  for (std::string digest, name; file >> digest && std::getline(file >> std::ws, name);)
-    digests[name] = digest;
-  return digests;
-}
-
 template <class S>
-void check(const cellgate::KernelTable& table, Digests& digests) {
-  const bool fused = std::string(table.name) != "baseline";
+void check(const cellgate::KernelTable& table, test::Stored& stored) {
   for (const test::Case& k : test::cases()) {
-    const std::string name =
-        std::string(sizeof(S) == 4 ? "float32 " : "float64 ") + k.name + (fused ? "" : " (baseline)");
+    const std::string name = test::Stored::name<S>(table, k.name);
     const cellgate::Model<S> model = test::make_model<S>(k.config, 1, table);
     const test::Input<S> in(k, 2);
     cellgate::Scratch scratch;
@@ -35,12 +18,10 @@ void check(const cellgate::KernelTable& table, Digests& digests) {
       cellgate::set_split(split);
       for (const int threads : {1, 2, 3, 4, 7}) {
         cellgate::set_num_threads(threads);
-        char text[17];
-        std::snprintf(text, sizeof text, "%016llx",
-                      static_cast<unsigned long long>(test::digest(test::run(k, model, in, scratch))));
-        const auto known = digests.emplace(name, text).first;
-        CHECK(known->second == text, "%s on %s: %s with %d threads (split %d), stored %s", name.c_str(),
-              table.name, text, threads, static_cast<int>(split), known->second.c_str());
+        char how[100];
+        std::snprintf(how, sizeof how, "on %s with %d threads (split %d)", table.name, threads,
+                      static_cast<int>(split));
+        stored.check(name, test::digest(test::run(k, model, in, scratch)), how);
       }
     }
   }
@@ -51,24 +32,10 @@ void check(const cellgate::KernelTable& table, Digests& digests) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CHECK(argc >= 2, "usage: test_sequence STORED [ISA | --write]");
-  const bool write = argc > 2 && !std::strcmp(argv[2], "--write");
-  Digests digests = write ? Digests{} : read(argv[1]);
-  CHECK(write || !digests.empty(), "nothing stored in %s", argv[1]);
-  const std::size_t stored = digests.size();
-  for (const cellgate::KernelTable* table : test::chosen_tables(write ? 0 : argc, argv, 2)) {
-    check<float>(*table, digests);
-    check<double>(*table, digests);
+  test::Stored stored(argc, argv);
+  for (const cellgate::KernelTable* table : stored.tables()) {
+    check<float>(*table, stored);
+    check<double>(*table, stored);
   }
-  if (write) {
-    std::ofstream file(argv[1]);
-    for (const auto& [name, digest] : digests) {
-      if (name.find("(baseline)") == std::string::npos) file << digest << ' ' << name << '\n';
-    }
-    return file.good() ? 0 : 1;
-  }
-  std::size_t fused = 0;
-  for (const auto& entry : digests) fused += entry.first.find("(baseline)") == std::string::npos;
-  CHECK(fused == stored, "%zu cases are not in %s", fused - stored, argv[1]);
-  return 0;
+  return stored.finish();
 }
