@@ -268,7 +268,7 @@ def test_parameters_that_overlap_are_refused() -> None:
 
 def test_an_eps_that_float32_rounds_to_zero() -> None:
     Adam({"w": np.zeros(3)}, eps=1e-50)
-    with pytest.raises(ValueError, match="^eps: "):
+    with pytest.raises(ValueError, match=r"^eps: "):
         Adam({"w": np.zeros(3, np.float32)}, eps=1e-50)
 
 

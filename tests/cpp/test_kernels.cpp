@@ -85,7 +85,7 @@ void check_gemm(const KernelTable& table, const Product& k) {
 struct Step {
   std::int64_t rows, input, hidden;
   bool hoisted, cells;
-  enum Gates { kNone, kOwn, kInPlace } gates;  // kInPlace with hoisted sums only
+  enum Gates { kNone, kOwned, kInPlace } gates;  // kInPlace with hoisted sums only
 };
 
 template <class S>
@@ -104,7 +104,7 @@ void check_cell(const KernelTable& table, const Step& k) {
       c_prev(test::full_numbers<S>(random, k.rows * padded)), own_c(k.rows * padded), partial(k.rows * width),
       packed(k.rows * (k.input + k.hidden));
   // c may be c_prev, gates may be where the hoisted sums are.
-  const Fenced<S>&c = k.cells ? own_c : c_prev, &gates = k.gates == Step::kOwn ? own_gates : hoisted_sums;
+  const Fenced<S>&c = k.cells ? own_c : c_prev, &gates = k.gates == Step::kOwned ? own_gates : hoisted_sums;
   const std::vector<S> sums = hoisted_sums.take(), c_before = c_prev.take();
   std::vector<S> c_expected = c.take(), gates_expected = gates.take(), out_expected = out.values.take(),
                  cell_expected = cell.values.take();
@@ -199,7 +199,8 @@ void check_all(const KernelTable& table) {
   for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 16, 17}) {
     for (const std::int64_t hidden : {1, 7, 8, 9, 15, 16, 17, 33, 70, 140}) {
       const std::int64_t input = rows % 2 ? 5 : 300;  // one block of k, and several
-      check_cell<S>(table, {rows, input, hidden, false, rows % 2 == 0, rows % 3 ? Step::kNone : Step::kOwn});
+      check_cell<S>(table,
+                    {rows, input, hidden, false, rows % 2 == 0, rows % 3 ? Step::kNone : Step::kOwned});
       const auto gates = static_cast<Step::Gates>((rows + hidden) % 3);
       check_cell<S>(table, {rows, input, hidden, true, rows % 3 == 0, gates});
       cases += 2;
