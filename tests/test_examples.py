@@ -128,7 +128,7 @@ def test_char_lm_learns_the_same_with_both(tmp_path: Path) -> None:
         r"largest difference of the losses in (\d+) updates: (\S+) \(ok\)", result.stdout
     )[0]
     assert int(count) >= 300
-    assert 0 < float(difference) <= 1e-3  # not 0: they are two computations
+    assert 0 < float(difference) <= 1e-4  # not 0: they are two computations
     for name in ("torch.nn.LSTM", "cellgate"):
         (seconds,) = re.findall(rf"seconds per epoch, {name}: (\S+)", result.stdout)
         assert float(seconds) > 0

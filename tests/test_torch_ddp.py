@@ -71,6 +71,7 @@ def one_of_several(rank: int, folder: Path, when: str) -> None:
     share = BATCH // PROCESSES
     result = train(parallel, slice(rank * share, (rank + 1) * share))
     torch.save(result, folder / f"{rank}.pt")
+    del parallel, model, result  # docs/pytorch.md says why
     torch.distributed.destroy_process_group()
 
 

@@ -142,6 +142,7 @@ void check_all(const cellgate::KernelTable& table, int one_in, test::Stored& sto
   int passed = 0;
   for (const test::Case& k : test::cases()) {
     const bool wide = k.config.hidden_size > 200, several = k.config.num_layers > 1;
+    if (wide && one_in > 7 && sizeof(S) == 8) continue;  // which threads meet where does not depend on S
     const OneIn all(!wide ? one_in : one_in == 1 ? 19 : 31), few(one_in > 7 ? one_in : 7);
     const auto keep = [&](const std::string& what, std::uint64_t digest) {
       stored.check(test::Stored::name<S>(table, k.name + what), digest, std::string("on ") + table.name);
