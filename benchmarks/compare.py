@@ -1,147 +1,248 @@
-"""Side by side: `python -m benchmarks.compare [--threads N] [--json FILE]`. See README.md."""
+"""Side by side: `python -m benchmarks.compare [--suite NAME] [--threads N|all]`. See README.md."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import fnmatch
-import importlib
+import importlib.util
 import json
 import os
 import platform
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .measure import build, check, fastest, interleave
-from .rivals import LIBRARIES, missing
-from .rows import ROWS, Row
+from . import report
+from .limits import limit
+from .machine import Machine, ProbeError, describe, processor
+from .measure import Times, build, check, fastest, interleave
+from .rival import Rival
+from .rivals import LIBRARIES, OURS, able, all_cores, limit_threads, missing
+from .rows import Row
+from .suites import SHORT, SUITES, Suite
 
-HEADER = (
-    f"{'row':<22}{'cellgate µs':>12}  {'rival':<14}{'rival µs':>12}"
-    f"  {'times as fast':<24}{'required':>8}  ok"
-)
+QUIET = 0.5  # load average above which a warning is given
+RIVALS = [name for name in LIBRARIES if name not in OURS]
 
 
-def measure_row(row: Row, libraries: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    libraries = [name for name in libraries if LIBRARIES[name].variants(row)]
-    rivals = build(row, libraries, options.threads)
+def measure_row(
+    row: Row, suite: Suite, libraries: list[str], machine: Machine | None, options: Any
+) -> dict[str, Any]:
+    libraries = able(libraries, row)
+    rivals, failures = build(row, libraries, options.threads, not options.no_compile)
     difference = check(rivals)
-    times = interleave(rivals, options.rounds, options.seconds)
-    # In training the drop-in is what does torch's work in torch's place.
-    own = "cellgate.torch" if "cellgate.torch" in libraries else "cellgate"
+    times = interleave(rivals, options.rounds, options.seconds, options.threads)
+    # Where it can the drop-in is what does torch's work in torch's place.
+    own = next(name for name in OURS if name in libraries)
     ours = fastest(rivals, times, own)
-    against = []
-    for library in libraries:
-        if library == own:
-            continue
-        theirs = fastest(rivals, times, library)
-        ratios = [b / a for a, b in zip(times[ours], times[theirs], strict=True)]
-        required = row.required.get(library) if options.threads == 1 else None
-        against.append(
-            {
-                "library": library,
-                "variant": rivals[theirs].variant,
-                "ratio": median(ratios),
-                "ratio_min": min(ratios),
-                "ratio_max": max(ratios),
-                "required": required,
-                "ok": required is None or median(ratios) >= required,
-            }
-        )
-    return {
+    required = at(row.required, options.threads)
+    result = {
+        "name": row.name,
         **asdict(row.shape),
         "streaming": row.streaming,
         "training": row.training,
-        "flops": row.shape.flops,
+        "flops": row.shape.flops(row.training),
         "largest_difference": difference,
-        "ours": f"{own} {rivals[ours].variant}",
-        "microseconds": {
-            f"{rival.library} {rival.variant}": values
-            for rival, values in zip(rivals, times, strict=True)
+        "ours": rivals[ours].name,
+        "times": {
+            rival.name: {
+                "median_us": own_times.median,
+                "p99_us": own_times.p99,
+                "calls": own_times.count,
+                "rounds_us": own_times.rounds,
+            }
+            for rival, own_times in zip(rivals, times, strict=True)
         },
-        "against": against,
+        "left_out": failures,
+        "against": against(suite, libraries, own, rivals, times),
     }
+    counting = [rival for rival in result["against"] if rival["counts"]]
+    best = min(counting, key=lambda rival: rival["ratio"], default=None)
+    ratio = best["ratio"] if best else None
+    met = required is None or ratio is None or ratio >= required
+    result |= {"best": best["name"] if best else None, "ratio": ratio}
+    result |= {"required": required, "ok": met}
+    result["limit"] = of_limit(row, machine, times[ours].median, options.threads)
+    return result
 
 
-def print_row(result: dict[str, Any]) -> None:
-    ours = median(result["microseconds"][result["ours"]])
-    for rival in result["against"]:
-        theirs = median(result["microseconds"][f"{rival['library']} {rival['variant']}"])
-        ratio = f"{rival['ratio']:.2f} [{rival['ratio_min']:.2f} .. {rival['ratio_max']:.2f}]"
-        required = "" if rival["required"] is None else f"{rival['required']:.2f}"
-        verdict = "" if rival["required"] is None else ("ok" if rival["ok"] else "NO")
-        print(
-            f"{result['name']:<22}{ours:>12.2f}  {rival['library']:<14}{theirs:>12.2f}"
-            f"  {ratio:<24}{required:>8}  {verdict}",
-            flush=True,
+def against(
+    suite: Suite, libraries: list[str], own: str, rivals: list[Rival], times: list[Times]
+) -> list[dict[str, Any]]:
+    """Each library's fastest variant against ours: their time over ours in the same round."""
+    ours, results = fastest(rivals, times, own), []
+    for library in libraries:
+        if library == own or library not in {rival.library for rival in rivals}:
+            continue
+        theirs = fastest(rivals, times, library)
+        pairs = zip(times[ours].rounds, times[theirs].rounds, strict=True)
+        ratios = [b / a for a, b in pairs]
+        results.append(
+            {
+                "library": library,
+                "name": rivals[theirs].name,
+                "ratio": median(ratios),
+                "ratio_min": min(ratios),
+                "ratio_max": max(ratios),
+                "counts": library not in OURS and library in (suite.against or (library,)),
+            }
         )
+    return results
 
 
-def machine(libraries: list[str], threads: int) -> dict[str, Any]:
+def of_limit(
+    row: Row, machine: Machine | None, microseconds: float, threads: int
+) -> dict[str, Any] | None:
+    """How close our time comes to the machine's limit."""
+    if machine is None:
+        return None
+    least, required = limit(row, machine), at(row.of_limit, threads)
+    fraction = least.microseconds / microseconds
+    met = required is None or fraction >= required
+    return {**asdict(least), "fraction": fraction, "required": required, "ok": met}
+
+
+def at(pair: tuple[float | None, float | None], threads: int) -> float | None:
+    """What of a pair (one thread, all cores) holds for `threads`."""
+    if threads == 1:
+        return pair[0]
+    return pair[1] if threads == all_cores() else None
+
+
+def mean_of(suite: Suite, results: list[dict[str, Any]], threads: int) -> dict[str, Any] | None:
+    """Geometric mean of the ratios to the best rivals; required of whole suites only."""
+    ratios = [result["ratio"] for result in results if result["ratio"] is not None]
+    if not ratios:
+        return None
+    mean = prod(ratio ** (1 / len(ratios)) for ratio in ratios)
+    required = at(suite.mean, threads) if len(ratios) == len(suite.rows) else None
+    return {"ratio": mean, "required": required, "ok": required is None or mean >= required}
+
+
+def about(libraries: list[str], options: Any) -> dict[str, Any]:
     import cellgate
 
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
     return {
         "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "processor": processor,
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": all_cores(),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        "versions": {
-            name: importlib.import_module(name).__version__
-            for name in libraries
-            if name != "cellgate.torch"
-        },
+        "versions": {name: version(name) for name in libraries if "." not in name},
         "isa": cellgate.active_isa(),
-        "threads": threads,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "seconds": options.seconds,
     }
+
+
+def thread_count(text: str) -> int:
+    count = all_cores() if text == "all" else int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1, or all")
+    return count
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.add_argument("--threads", type=int, default=1, help="for every library (1)")
-    parser.add_argument("--rounds", type=int, default=9, help="turns each library has (9)")
-    parser.add_argument("--seconds", type=float, default=0.02, help="of one timed loop (0.02)")
-    parser.add_argument("--rows", default="*", metavar="PATTERN", help="such as 'batch-*'")
     parser.add_argument(
-        "--rivals", nargs="+", choices=list(LIBRARIES)[1:], help="(all that are installed)"
+        "--suite", action="append", choices=[*SUITES, "all"], metavar="NAME",
+        help=f"may be repeated: {', '.join(SUITES)}, all ({', '.join(SHORT)})",
+    )  # fmt: skip
+    parser.add_argument("--rows", default="*", metavar="PATTERN", help="such as '*/*-B1-*'")
+    parser.add_argument(
+        "--threads", type=thread_count, default=1, metavar="N", help="of every library, or all (1)"
     )
+    parser.add_argument(
+        "--rivals", nargs="+", choices=RIVALS, metavar="NAME",
+        help=f"of {', '.join(RIVALS)} (all that are installed)",
+    )  # fmt: skip
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--rounds", type=int, default=9, help="turns each library has (9)")
+    parser.add_argument("--seconds", type=float, default=0.05, help="of one turn (0.05)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    return parser.parse_args(arguments)
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="draw it there (matplotlib)")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.seconds <= 0:
+        parser.error("--rounds must be at least 1, --seconds positive")
+    if options.chart and not importlib.util.find_spec("matplotlib"):
+        parser.error("--chart needs matplotlib, which is not installed")
+    return options
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    # Read by OpenMP and MKL inside rivals, when they are first imported.
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(options.threads)
-    libraries = ["cellgate"]
-    for library in options.rivals or list(LIBRARIES)[1:]:
+def installed(asked: list[str]) -> list[str]:
+    """Ours and those of `asked` that are there; says which are not."""
+    libraries = [name for name in OURS if not missing(name)]
+    if "torch" not in asked:
+        libraries = [name for name in libraries if name != "cellgate.torch"]
+    for library in asked:
         if missing(library):
             print(f"{library}: left out, not installed: {', '.join(missing(library))}")
         else:
             libraries.append(library)
-    rows = [row for row in ROWS if fnmatch.fnmatch(row.shape.name, options.rows)]
-    if not rows or len(libraries) == 1:
-        print("nothing to compare", file=sys.stderr)
-        return 2
+    return libraries
 
-    about = machine(libraries, options.threads)
-    print(f"{about['processor']}, {about['isa']}, {options.threads} thread(s), {about['versions']}")
-    print(HEADER)
-    results = []
-    for row in rows:
-        results.append(measure_row(row, libraries, options))
-        print_row(results[-1])
-    if options.json:
-        options.json.write_text(json.dumps({**about, "rows": results}, indent=1) + "\n")
-    return 0 if all(rival["ok"] for result in results for rival in result["against"]) else 1
+
+def measured_machine(info: dict[str, Any]) -> Machine | None:
+    try:
+        machine = Machine(info["isa"], info["threads"])
+        info["machine"] = machine.report()
+    except ProbeError as error:
+        print(f"machine not measured, nothing is said of limits: {error}", file=sys.stderr)
+        info["machine"] = None
+        return None
+    print(f"machine: {describe(info['machine'])}")
+    return machine
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    limit_threads(options.threads)
+    load = os.getloadavg()[0]
+    quiet = "" if load <= QUIET else f", NOT QUIET: above {QUIET}, trust nothing but large ratios"
+    print(f"load average {load:.2f}{quiet}")
+    names = options.suite or list(SHORT)
+    suites = [suite for suite in SUITES.values() if suite.name in names or "all" in names]
+    chosen = {
+        suite.name: [row for row in suite.rows if fnmatch.fnmatch(row.name, options.rows)]
+        for suite in suites
+    }
+    libraries = installed(options.rivals or RIVALS)
+    if not any(chosen.values()):
+        print("no row matches", file=sys.stderr)
+        return 2
+    info = about(libraries, options)
+    print(f"{info['processor']}, {info['isa']}, {options.threads} thread(s), {info['versions']}")
+    if not options.suite:
+        print(f"suites: {', '.join(SHORT)}; --suite all runs every one, which takes long")
+    machine = measured_machine(info)
+
+    info["suites"], met = [], True
+    for suite in suites:
+        if not chosen[suite.name]:
+            continue
+        report.print_header()
+        results = []
+        for row in chosen[suite.name]:
+            results.append(measure_row(row, suite, libraries, machine, options))
+            report.print_row(results[-1])
+        mean = mean_of(suite, results, options.threads)
+        report.print_mean(suite.name, mean)
+        info["suites"].append({"name": suite.name, "mean": mean, "rows": results})
+        met &= all(result["ok"] and (result["limit"] or {"ok": True})["ok"] for result in results)
+        met &= mean is None or mean["ok"]
+        if options.json:  # after each suite: a long run that is stopped leaves what it has
+            options.json.write_text(json.dumps(info, indent=1) + "\n")
+    if options.chart:
+        from . import chart
+
+        chart.draw(info, options.chart)
+    return 0 if met else 1
 
 
 if __name__ == "__main__":

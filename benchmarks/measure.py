@@ -1,34 +1,80 @@
-"""Check that all agree, then time them in turns. Used by compare.py and the suites."""
+"""Check that all agree, then time them in turns. Used by compare.py, curves.py and test_rows.py."""
 
 from __future__ import annotations
 
-import timeit
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from statistics import median
+from time import perf_counter_ns, sleep
+from typing import Any
 
 import numpy as np
 
-from .rival import Rival
+from .rival import Rival, UnavailableError
 from .rivals import LIBRARIES
 from .rows import Row
 
-# Outputs lie in (-1, 1). The libraries add the same float32 products in different orders and
-# approximate sigmoid and tanh differently, which at these sizes was seen to make 1e-6.
+# Outputs lie in (-1, 1), gradients are about 1. The libraries add the same float32 products in
+# different orders and approximate sigmoid and tanh differently, which was seen to make 4e-6.
 AGREEMENT = 1e-5
 STEPS = 5  # checked on a streaming row
+MOST = 5000  # calls of a turn, however short
+SETTLE = 0.01  # seconds before a turn for the spinning threads of the one before to go to sleep
 
 
 class DisagreementError(AssertionError):
     """A library computed something else than cellgate."""
 
 
-def build(row: Row, libraries: list[str], threads: int) -> list[Rival]:
-    """Every variant of every library, ready to be timed."""
+@dataclass
+class Times:
+    """Of single calls of one rival, in µs."""
+
+    rounds: list[float] = field(default_factory=list)  # the median of each round
+    calls: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, calls: np.ndarray) -> None:
+        self.rounds.append(float(np.median(calls)))
+        self.calls.append(calls)
+
+    @property
+    def median(self) -> float:
+        return median(self.rounds)
+
+    @property
+    def count(self) -> int:
+        return sum(len(calls) for calls in self.calls)
+
+    @property
+    def p99(self) -> float | None:
+        """None if there are too few calls to tell."""
+        if self.count < 100:
+            return None
+        return float(np.percentile(np.concatenate(self.calls), 99))
+
+
+def build(
+    row: Row, libraries: list[str], threads: int, compiled: bool = True
+) -> tuple[list[Rival], dict[str, str]]:
+    """Every variant of every library, ready to be timed; and why others could not be had."""
     weights = row.shape.weights()
-    return [
-        LIBRARIES[library](row, weights, threads, variant)
-        for library in libraries
-        for variant in LIBRARIES[library].variants(row)
-    ]
+    rivals, failures = [], {}
+    for library in libraries:
+        for variant in LIBRARIES[library].variants(row):
+            if variant.startswith("compile") and not compiled:
+                continue
+            try:
+                rivals.append(LIBRARIES[library](row, weights, threads, variant))
+            except UnavailableError as error:
+                failures[f"{library} {variant}"] = str(error)
+    return rivals, failures
+
+
+def argument(rival: Rival) -> Any:
+    """What a timed call gets."""
+    x = rival.row.shape.input()
+    return rival.argument(x[0] if rival.row.streaming else x)
 
 
 def output(rival: Rival) -> np.ndarray:
@@ -49,39 +95,66 @@ def check(rivals: list[Rival]) -> float:
         difference = float(abs(got - wanted).max()) if got.shape == wanted.shape else np.inf
         if not difference <= AGREEMENT:  # NaN is not
             raise DisagreementError(
-                f"{rival.row.shape.name}: {rival.library} {rival.variant} differs from "
-                f"{rivals[0].library} by {difference:.1e}, at most {AGREEMENT:.0e} allowed"
+                f"{rival.row.name}: {rival.name} differs from {rivals[0].library} by "
+                f"{difference:.1e}, at most {AGREEMENT:.0e} allowed"
             )
         largest = max(largest, difference)
     return largest
 
 
-def interleave(rivals: list[Rival], rounds: int, seconds: float) -> list[list[float]]:
-    """Microseconds per call of each rival in each round.
+def single_calls(call: Callable[[Any], Any], argument: Any, count: int) -> np.ndarray:
+    """(count,) nanoseconds of each call."""
+    clock, times = perf_counter_ns, [0] * count
+    for i in range(count):
+        begin = clock()
+        call(argument)
+        times[i] = clock() - begin
+    return np.array(times)
 
-    In a round each rival has its turn, every second round in the opposite order. A turn takes
-    the best of three loops of about `seconds` each, which drops what else the machine was doing.
+
+def clock_cost() -> float:
+    """Nanoseconds that two readings of the clock are apart when nothing lies between."""
+    clock = perf_counter_ns
+    return median(-(clock() - clock()) for _ in range(1001))
+
+
+CLOCK = clock_cost()
+
+
+def interleave(rivals: list[Rival], rounds: int, seconds: float, threads: int) -> list[Times]:
+    """Times of each rival.
+
+    In a round each rival has its turn, every second round in the opposite order. A turn is a fifth
+    of `seconds` to warm up, then single calls for `seconds`, but at least one and at most MOST;
+    a call that takes longer than `seconds` is not warmed up.
     """
-    timers, counts = [], []
-    for rival in rivals:
-        x = rival.row.shape.input()
-        argument = rival.argument(x[0] if rival.row.streaming else x)
-        timer = timeit.Timer("call(x)", globals={"call": rival.call, "x": argument})
-        once = min(timer.repeat(repeat=3, number=1))
-        few = max(1, round(seconds / 5 / once))
-        once = timer.timeit(few) / few  # the first calls are slower than the rest
-        timers.append(timer)
-        counts.append(max(1, round(seconds / once)))
-    times: list[list[float]] = [[] for _ in rivals]
+    arguments = [argument(rival) for rival in rivals]
+    once = [seconds_of_a_call(r, a) for r, a in zip(rivals, arguments, strict=True)]
+    times = [Times() for _ in rivals]
     for turn in range(rounds):
         order = range(len(rivals)) if turn % 2 == 0 else reversed(range(len(rivals)))
         for index in order:
-            best = min(timers[index].repeat(repeat=3, number=counts[index]))
-            times[index].append(best / counts[index] * 1e6)
+            if threads > 1:
+                sleep(SETTLE)
+            rival, own = rivals[index], arguments[index]
+            gc.collect()
+            gc.disable()
+            warm = max(int(once[index] < seconds), int(seconds / 5 / once[index]))
+            single_calls(rival.call, own, min(MOST, warm))
+            count = max(1, min(MOST, round(seconds / once[index])))
+            times[index].add((single_calls(rival.call, own, count) - CLOCK) / 1000)
+            gc.enable()
     return times
 
 
-def fastest(rivals: list[Rival], times: list[list[float]], library: str) -> int:
+def seconds_of_a_call(rival: Rival, argument: Any) -> float:
+    """Roughly: the best of a few, unless one takes long."""
+    first = single_calls(rival.call, argument, 1)[0]
+    more = single_calls(rival.call, argument, 20) if first < 5e7 else [first]
+    return max(1.0, float(min(more))) * 1e-9
+
+
+def fastest(rivals: list[Rival], times: list[Times], library: str) -> int:
     """Index of the variant of `library` with the lowest median."""
     own = [index for index, rival in enumerate(rivals) if rival.library == library]
-    return min(own, key=lambda index: median(times[index]))
+    return min(own, key=lambda index: times[index].median)

@@ -1,7 +1,7 @@
-"""Peak memory of one training step: `python -m benchmarks.memory`. See README.md.
+"""Peak memory of a call: `python -m benchmarks.memory`. See README.md.
 
-Every figure comes from a process of its own: the step is taken once at a small size, so that
-libraries are loaded, then the highest resident memory during a step at the full size is read,
+Every figure comes from a process of its own: the call is made once at a small size, so that
+libraries are loaded, then the highest resident memory during a call at the full size is read,
 less what was resident before it. Linux only: it is the kernel that keeps the high-water mark.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = ("torch", "cellgate.torch", "cellgate")
-MOST = 0.7  # of torch's memory
+SMALL = (3, 2, 5, 7)
+SIZES = tuple[int, ...]  # T, B, I and H
 
 
 def resident(field: str) -> float:
@@ -27,26 +28,47 @@ def resident(field: str) -> float:
     raise OSError(f"/proc/self/status has no {field}")
 
 
-def peak_of(step: Any) -> float:
-    """MB that `step()` has resident at its peak beyond those before it."""
+def peak_of(call: Any) -> float:
+    """MB that `call()` has resident at its peak beyond those before it."""
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    step()
-    return resident("VmHWM") - before
+    kept = call()
+    peak = resident("VmHWM") - before
+    del kept
+    return peak
 
 
-def native_step(sizes: tuple[int, ...], checkpoint: int | None) -> Any:
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def forward(sizes: SIZES) -> Any:
+    """A call over whole sequences."""
     import cellgate
 
     steps, batch, inputs, hidden = sizes
     lstm = cellgate.LSTM(inputs, hidden, seed=0)
-    random = np.random.default_rng(0)
-    x = random.standard_normal((steps, batch, inputs), dtype=np.float32)
-    d_y = random.standard_normal((steps, batch, hidden), dtype=np.float32)
+    x = numbers(steps, batch, inputs)
+    return lambda: lstm(x)
+
+
+def model(sizes: SIZES) -> Any:
+    """Making the model itself."""
+    import cellgate
+
+    return lambda: cellgate.LSTM(sizes[2], sizes[3], seed=0)
+
+
+def training(sizes: SIZES, checkpoint: int | None) -> Any:
+    import cellgate
+
+    steps, batch, inputs, hidden = sizes
+    lstm = cellgate.LSTM(inputs, hidden, seed=0)
+    x, d_y = numbers(steps, batch, inputs), numbers(steps, batch, hidden)
     return lambda: lstm.record(x, checkpoint=checkpoint).backward(d_y)
 
 
-def torch_step(sizes: tuple[int, ...], drop_in: bool) -> Any:
+def torch_training(sizes: SIZES, drop_in: bool) -> Any:
     import torch
     from cellgate.torch import LSTM
 
@@ -65,24 +87,26 @@ def torch_step(sizes: tuple[int, ...], drop_in: bool) -> Any:
     return step
 
 
-def step_of(library: str, sizes: tuple[int, ...], checkpoint: int | None) -> Any:
-    if library == "cellgate":
-        return native_step(sizes, checkpoint)
-    return torch_step(sizes, library == "cellgate.torch")
+def call_of(what: str, sizes: SIZES, checkpoint: int | None) -> Any:
+    if what in ("torch", "cellgate.torch"):
+        return torch_training(sizes, what == "cellgate.torch")
+    if what == "cellgate":
+        return training(sizes, checkpoint)
+    return {"forward": forward, "model": model}[what](sizes)
 
 
-def measure(library: str, sizes: tuple[int, ...], checkpoint: int | None = None) -> float:
-    """MB, from a process of its own."""
-    words = [library, *map(str, sizes), *([f"--checkpoint={checkpoint}"] if checkpoint else [])]
+def measure(what: str, sizes: SIZES, checkpoint: int | None = None) -> float:
+    """MB, from a process of its own. `what` is "forward", "model", or who trains."""
+    words = [what, *map(str, sizes), *([f"--checkpoint={checkpoint}"] if checkpoint else [])]
     command = [sys.executable, "-m", "benchmarks.memory", "--one", *words]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def one(words: list[str], checkpoint: int | None) -> None:
-    library, *sizes = words
-    step_of(library, (3, 2, 5, 7), checkpoint)()
-    step = step_of(library, tuple(map(int, sizes)), checkpoint)
-    print(peak_of(step))
+    what, *sizes = words
+    call_of(what, SMALL, checkpoint)()
+    call = call_of(what, tuple(map(int, sizes)), checkpoint)
+    print(peak_of(call))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,11 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     print("peak extra memory of a training step, B64 T100 512/512, with the input's gradient")
     sizes = (100, 64, 512, 512)
-    used = {library: measure(library, sizes) for library in LIBRARIES}
-    for library, own in used.items():
-        print(f"  {library:<16}{own:>9.1f} MB  {own / used['torch']:>6.2f} of torch's")
-    good = all(used[library] <= MOST * used["torch"] for library in LIBRARIES[1:])
-    print(f"  {'ok' if good else 'NO'}: at most {MOST} of torch's required")
+    torch = measure("torch", sizes)
+    for library in LIBRARIES:
+        own = measure(library, sizes)
+        print(f"  {library:<16}{own:>9.1f} MB  {own / torch:>6.2f} of torch's")
     print("a long sequence, B1 T10000 64/256, cellgate")
     sizes = (10_000, 1, 64, 256)
     whole = measure("cellgate", sizes)
@@ -107,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
         own = measure("cellgate", sizes, checkpoint)
         name = f"checkpoint={checkpoint}"
         print(f"  {name:<16}{own:>9.1f} MB  {own / whole:>6.2f} of the whole tape's")
-    return 0 if good else 1
+    return 0
 
 
 if __name__ == "__main__":

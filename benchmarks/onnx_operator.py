@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .rival import Rival
+from .rival import Rival, ends, gates
 from .rows import Row
 
 
@@ -14,6 +14,7 @@ class OnnxRuntime(Rival):
     """The LSTM operator; layers chained by Transpose and Reshape."""
 
     library = "onnxruntime"
+    packages = ("onnxruntime", "onnx")
 
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
@@ -46,13 +47,16 @@ class OnnxRuntime(Rival):
         shape = self.row.shape
         states = [f"{kind}{layer}" for layer in range(shape.L) for kind in "hc"]
         nodes, values, x = [], {}, "x"
+        lengths = "lengths" if shape.shortest else ""
+        if lengths:
+            values[lengths] = shape.lengths().astype(np.int32)
         for layer in range(shape.L):
-            values |= operator_weights(weights, layer, shape.D)
+            values |= operator_weights(weights, self.row, layer)
             before = [f"h{layer}", f"c{layer}"] if self.row.streaming else []
             nodes.append(
                 helper.make_node(
                     "LSTM",
-                    [x, f"W{layer}", f"R{layer}", f"B{layer}", "", *before],
+                    [x, f"W{layer}", f"R{layer}", f"B{layer}", lengths, *before],
                     [f"y{layer}", f"h{layer}_after", f"c{layer}_after"],
                     hidden_size=shape.H,
                     direction="bidirectional" if shape.D == 2 else "forward",
@@ -141,18 +145,20 @@ class OnnxRuntime(Rival):
         return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1)
 
 
-def operator_weights(
-    weights: dict[str, np.ndarray], layer: int, directions: int
-) -> dict[str, np.ndarray]:
+def operator_weights(weights: dict[str, np.ndarray], row: Row, layer: int) -> dict[str, np.ndarray]:
     """W, R and B of the ONNX operator, whose gates are in the order i, o, f, g."""
 
-    def iofg(name: str) -> np.ndarray:
-        return np.concatenate([np.split(weights[name], 4)[gate] for gate in (0, 3, 1, 2)])
+    def stacked(*names: str) -> np.ndarray:
+        """(D, ...)"""
+        return np.stack(
+            [
+                np.concatenate([gates(weights[name + end], (0, 3, 1, 2)) for name in names])
+                for end in ends(row, layer)
+            ]
+        )
 
-    ends = [f"_l{layer}{suffix}" for suffix in ("", "_reverse")[:directions]]
-    biases = [np.concatenate([iofg("bias_ih" + end), iofg("bias_hh" + end)]) for end in ends]
     return {
-        f"W{layer}": np.stack([iofg("weight_ih" + end) for end in ends]),
-        f"R{layer}": np.stack([iofg("weight_hh" + end) for end in ends]),
-        f"B{layer}": np.stack(biases),
+        f"W{layer}": stacked("weight_ih"),
+        f"R{layer}": stacked("weight_hh"),
+        f"B{layer}": stacked("bias_ih", "bias_hh"),
     }

@@ -1,8 +1,8 @@
-"""What is measured, as data. Used by compare.py and by the pytest-benchmark suites."""
+"""One line of a table: what is computed, on which numbers. The lines themselves: suites.py."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,6 @@ import numpy as np
 class Shape:
     """Sizes of one measurement, in the symbols of the design: T B I H L D."""
 
-    name: str
     T: int
     B: int
     I: int  # noqa: E741
@@ -21,10 +20,25 @@ class Shape:
     shortest: int = 0  # of sequences whose lengths are uniform in [shortest, T]; 0: all have T
 
     @property
-    def flops(self) -> int:
-        """Floating-point operations of one call: a multiply and an add for each weight used."""
-        inputs = self.I + (self.L - 1) * self.D * self.H  # summed over layers
-        return 2 * int(self.lengths().sum()) * self.D * 4 * self.H * (inputs + self.L * self.H)
+    def name(self) -> str:
+        name = f"T{self.T}-B{self.B}-I{self.I}-H{self.H}"
+        return name + f"-L{self.L}" * (self.L > 1) + f"-D{self.D}" * (self.D > 1)
+
+    def inputs(self, layer: int) -> int:
+        """Values that `layer` reads at each step."""
+        return self.I if layer == 0 else self.D * self.H
+
+    def flops(self, training: bool = False) -> int:
+        """Floating-point operations of one call: a multiply and an add for each weight used.
+
+        Going back, weights are used again: R for the gradient of h, W and R for their own, W for
+        the gradient of the input, which the first layer leaves out.
+        """
+        weights = 0
+        for layer in range(self.L):
+            w, r = 4 * self.H * self.inputs(layer), 4 * self.H * self.H
+            weights += (w + r + r + (w + r) + (w if layer else 0)) if training else (w + r)
+        return 2 * int(self.lengths().sum()) * self.D * weights
 
     def lengths(self) -> np.ndarray:
         """(B,), in no order."""
@@ -38,61 +52,64 @@ class Shape:
         bound = self.H**-0.5
         weights = {}
         for layer in range(self.L):
-            input_size = self.I if layer == 0 else self.D * self.H
             for suffix in ("", "_reverse")[: self.D]:
                 for name, shape in (
-                    ("weight_ih", (4 * self.H, input_size)),
+                    ("weight_ih", (4 * self.H, self.inputs(layer))),
                     ("weight_hh", (4 * self.H, self.H)),
                     ("bias_ih", (4 * self.H,)),
                     ("bias_hh", (4 * self.H,)),
                 ):
-                    values = random.uniform(-bound, bound, shape).astype(np.float32)
-                    weights[f"{name}_l{layer}{suffix}"] = values
+                    values = 2 * bound * random.random(shape, np.float32) - np.float32(bound)
+                    weights[f"{name}_l{layer}{suffix}"] = values.astype(np.float32)
         return weights
 
     def input(self) -> np.ndarray:
-        """(T, B, I)"""
+        """(T, B, I); zero in padding."""
         random = np.random.default_rng(26)
-        return random.standard_normal((self.T, self.B, self.I)).astype(np.float32)
+        values = random.standard_normal((self.T, self.B, self.I), np.float32)
+        values[self.padding()] = 0.0
+        return values
 
     def output_gradient(self) -> np.ndarray:
         """(T, B, D*H), of a size that makes the parameters' gradients about 1; zero in padding."""
         random = np.random.default_rng(27)
-        values = (
-            random.standard_normal((self.T, self.B, self.D * self.H)) / self.lengths().sum() ** 0.5
-        )
-        values[np.arange(self.T)[:, None] >= self.lengths()] = 0.0
-        return values.astype(np.float32)
+        values = random.standard_normal((self.T, self.B, self.D * self.H), np.float32)
+        values /= np.float32(self.lengths().sum() ** 0.5)
+        values[self.padding()] = 0.0
+        return values
+
+    def padding(self) -> np.ndarray:
+        """(T, B) of bool."""
+        return np.arange(self.T)[:, None] >= self.lengths()
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One line of the table, and what it has to show.
 
     A streaming row times one step that carries its state on (T is 1); a training row one call
-    forward and backward, to the gradients of all parameters; another row one call over the whole
-    sequence from the zero state. `required` says how many times as fast as the named library
-    cellgate has to be.
+    forward and backward, to the gradients of all parameters; another row one call over whole
+    sequences from the zero state.
     """
 
+    suite: str
     shape: Shape
     streaming: bool = False
     training: bool = False
-    required: dict[str, float] = field(default_factory=dict)
+    # The rival's time over ours, with one thread and on all cores; None: nothing is required.
+    required: tuple[float | None, float | None] = (None, None)
+    # The machine's limit over our time, likewise.
+    of_limit: tuple[float | None, float | None] = (None, None)
 
+    @property
+    def name(self) -> str:
+        if self.streaming:
+            return f"{self.suite}/H{self.shape.H}"
+        if self.shape.shortest:
+            return f"{self.suite}/{'train' if self.training else 'forward'}-{self.shape.name}"
+        return f"{self.suite}/{self.shape.name}"
 
-ROWS = (
-    Row(Shape("step-B1-H128", 1, 1, 128, 128), streaming=True, required={"onnxruntime": 3.0}),
-    Row(Shape("batch-B16-T25-H512", 25, 16, 512, 512), required={"onnxruntime": 1.0}),
-    Row(Shape("batch-B64-T25-H1024", 25, 64, 1024, 1024), required={"onnxruntime": 1.0}),
-    Row(Shape("batch-B32-T100-H64", 100, 32, 64, 64), required={"onnxruntime": 1.2}),
-    Row(Shape("train-B32-T100-H64", 100, 32, 64, 64), training=True, required={"torch": 1.15}),
-    Row(Shape("train-B256-T30-H32", 30, 256, 8, 32), training=True, required={"torch": 1.5}),
-    Row(Shape("train-B16-T25-H512", 25, 16, 512, 512), training=True, required={"torch": 1.05}),
-    Row(Shape("train-B64-T25-H1024", 25, 64, 1024, 1024), training=True, required={"torch": 1.0}),
-    Row(
-        Shape("train-ragged-B32-H64", 1000, 32, 64, 64, shortest=10),
-        training=True,
-        required={"torch": 5.0},
-    ),
-)
+    @property
+    def short(self) -> bool:
+        """Whether it takes so little that `pytest benchmarks` has it."""
+        return self.shape.H <= 1024 and self.shape.flops(self.training) < 5e9
