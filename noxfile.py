@@ -56,7 +56,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict mypy, and the stub against the built module."""
-    install(session, ".[test,dev]")
+    install(session, ".[test,dev,torch]")
     session.run("mypy")
     # pybind11 gives its classes a metaclass that no stub can name.
     allowed = "tests/stubtest_allowlist.txt"
