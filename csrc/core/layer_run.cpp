@@ -154,6 +154,7 @@ class MemberRun {
     a.rows = rows.size();
     a.block_begin = blocks_.begin;
     a.block_end = blocks_.end;
+    a.descending = (team_.passes + s) % 2 != 0;
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation ? preactivation + rows.begin * width_ : nullptr;
     a.preactivation_block_stride = block_stride;

@@ -57,6 +57,7 @@ struct TeamArgs {
   LayerTape<S> tape;
   Barrier* barrier;
   int members;
+  std::int64_t passes;  // over the weights in earlier calls: the direction of the next goes on from there
 
   // A reset at time t cuts between t - 1 and t. Going forward it is read before step t; in reverse,
   // where t is processed before t - 1, `resets` is set up so that it is read before that step, and

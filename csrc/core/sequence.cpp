@@ -94,6 +94,7 @@ class Forward {
       for (std::int64_t d = 0; d < config_.directions(); ++d) keep_state(layer, d);
       if (args_.tape && !is_last(layer) && tape().drops()) drop(layer);
     }
+    scratch_.passes += args_.steps;
     const std::int64_t directions = config_.directions();
     zero_padding(args_.y, directions * config_.output_size());
     if (args_.cells.base) zero_padding(args_.cells, directions * config_.hidden_size);
@@ -172,6 +173,7 @@ class Forward {
     if (args_.tape) t.tape = tape().layer(layer, d);
     t.barrier = &scratch_.barriers[static_cast<std::size_t>(index)];
     t.members = plan_.members;
+    t.passes = scratch_.passes;
     return t;
   }
 

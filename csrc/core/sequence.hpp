@@ -35,6 +35,7 @@ struct ForwardArgs {
 struct Scratch {
   Workspace memory;
   std::deque<Barrier> barriers;  // one for each team
+  std::int64_t passes = 0;       // steps of all calls so far, see TeamArgs
 };
 
 // Throws std::bad_alloc before anything is written; nothing else.

@@ -36,12 +36,16 @@ struct GemmArgs {
   S* packed;                  // [rows, depth]: room to bring a into the order it is read in
 };
 
+// Weights that do not fit into a cache are found there in part if every second pass over them goes
+// backward: what was read last is read first. Hence `descending` below; no sum depends on it.
+//
 // One time step of the gates and the cell for the units of some blocks:
 //   gates = start + x W^T + h R^T;  c = f * c + i * g;  out = o * tanh(c)
 template <class S>
 struct CellForwardArgs {
   std::int64_t rows;
   std::int64_t block_begin, block_end;  // blocks of `lanes` hidden units this call computes
+  bool descending;                      // the last block first
   std::int64_t hidden_size;             // out and cells are not written at or beyond it
   const S* preactivation;  // [blocks, preactivation_block_stride] of [rows, 4, lanes]: bias + x W^T;
   std::ptrdiff_t preactivation_block_stride;  // null: start from `bias` and add the x part here
