@@ -8,6 +8,10 @@
 namespace cellgate {
 namespace {
 
+// Up to so many rows reading the weights takes longer than multiplying them, and turning round at every
+// step pays (kernel_table.hpp); with 16 rows and more it was a little slower.
+constexpr std::int64_t kFewRows = 8;
+
 template <class S>
 class MemberRun {
  public:
@@ -154,7 +158,7 @@ class MemberRun {
     a.rows = rows.size();
     a.block_begin = blocks_.begin;
     a.block_end = blocks_.end;
-    a.descending = (team_.passes + s) % 2 != 0;
+    a.descending = rows.size() <= kFewRows && (team_.passes + s) % 2 != 0;
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation ? preactivation + rows.begin * width_ : nullptr;
     a.preactivation_block_stride = block_stride;

@@ -113,7 +113,7 @@ template <class S>
 CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<S>& product,
                                std::int64_t block, const S* next, bool first_part, bool last_part) {
   constexpr int lanes = Simd<S>::lanes;
-  for_each_k_block(product.depth, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
+  for_each_k_block(product.depth, args.rows, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
     for_each_tile(args.rows, [&](std::int64_t row, auto n) {
       Tile<S, decltype(n)::value> t;
       S* partial = args.partial + row * 4 * lanes;

@@ -29,6 +29,11 @@ constexpr int kTileRows = kTileAccumulators / 4;
 // rows pass over it, beside their own slices and partial sums.
 constexpr std::int64_t kBlockDepth = 16 * 1024 / (4 * kVectorBytes);
 
+// Two tiles take turns sooner where registers are few: the first of them waits for each block to come,
+// the second has it at hand, and in short turns the processor works ahead from the one to the other. On
+// Zen 3 with AVX2 half a block made 4 rows 7 % and 5 rows 11 % faster; 3 tiles lose by it.
+constexpr std::int64_t kTwoTilesDepth = kVectorRegisters == 16 ? kBlockDepth / 2 : kBlockDepth;
+
 // Panels of more than this do not come from the L2 cache, and are asked for ahead of their use: 5 %
 // faster on Zen 3 with 4 MiB from the L3 cache, 13 % with 16 MiB from main memory. Asked for in
 // bursts rather than spread over the multiply-adds, the first would be 3 % slower.
@@ -72,10 +77,12 @@ CELLGATE_INLINE void for_each_tile(std::int64_t rows, const F& f) {
   }
 }
 
-// Calls f(first k, last k, is the first block, is the last block) for blocks that cover [0, depth).
+// Calls f(first k, last k, is the first block, is the last block) for the blocks that cover [0, depth)
+// when `rows` rows pass over each.
 template <class F>
-CELLGATE_INLINE void for_each_k_block(std::int64_t depth, const F& f) {
-  const std::int64_t blocks = depth > kBlockDepth ? (depth + kBlockDepth - 1) / kBlockDepth : 1;
+CELLGATE_INLINE void for_each_k_block(std::int64_t depth, std::int64_t rows, const F& f) {
+  const std::int64_t most = rows < 2 * kTileRows ? kTwoTilesDepth : kBlockDepth;
+  const std::int64_t blocks = depth > most ? (depth + most - 1) / most : 1;
   for (std::int64_t b = 0; b < blocks; ++b) {
     f(depth * b / blocks, depth * (b + 1) / blocks, b == 0, b + 1 == blocks);
   }
@@ -334,7 +341,7 @@ void gemm_panels(const cellgate::GemmArgs<S>& g, std::int64_t begin, std::int64_
     const S* start = g.start ? g.start + p * 4 * lanes : nullptr;
     // Partial sums wait where the result goes if that has panel layout.
     S* partial = g.c ? g.c + p * g.c_panel_stride : g.partial;
-    for_each_k_block(g.depth, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
+    for_each_k_block(g.depth, g.rows, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
       for_each_tile<kRows>(g.rows, [&](std::int64_t row, auto n) {
         Tile<S, decltype(n)::value, Q> t;
         S* at = partial + row * 4 * lanes;
