@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from . import report
-from .limits import limit
+from .limits import Limit, limit
 from .machine import Machine, ProbeError, describe, processor
 from .measure import Times, build, check, fastest, interleave
 from .rival import Rival
@@ -36,7 +36,9 @@ def measure_row(
     libraries = able(libraries, row)
     rivals, failures = build(row, libraries, options.threads, not options.no_compile)
     difference = check(rivals)
-    times = interleave(rivals, options.rounds, options.seconds, options.threads)
+    limits: list[Limit] = []
+    beside = (lambda: limits.append(limit(row, machine.now()))) if machine else None
+    times = interleave(rivals, options.rounds, options.seconds, options.threads, beside)
     # Where it can the drop-in is what does torch's work in torch's place.
     own = next(name for name in OURS if name in libraries)
     ours = fastest(rivals, times, own)
@@ -67,7 +69,7 @@ def measure_row(
     met = required is None or ratio is None or ratio >= required
     result |= {"best": best["name"] if best else None, "ratio": ratio}
     result |= {"required": required, "ok": met}
-    result["limit"] = of_limit(row, machine, times[ours].median, options.threads)
+    result["limit"] = of_limit(row, limits, times[ours].rounds, options.threads)
     return result
 
 
@@ -96,15 +98,18 @@ def against(
 
 
 def of_limit(
-    row: Row, machine: Machine | None, microseconds: float, threads: int
+    row: Row, limits: list[Limit], rounds: list[float], threads: int
 ) -> dict[str, Any] | None:
-    """How close our time comes to the machine's limit."""
-    if machine is None:
+    """How close our time comes to the machine's limit, in the median of the rounds."""
+    if not limits:
         return None
-    least, required = limit(row, machine), at(row.of_limit, threads)
-    fraction = least.microseconds / microseconds
+    required = at(row.of_limit, threads)
+    fractions = [least.microseconds / own for least, own in zip(limits, rounds, strict=True)]
+    fraction = median(fractions)
+    typical = sorted(limits, key=lambda least: least.microseconds)[len(limits) // 2]
+    spread = {"fraction_min": min(fractions), "fraction_max": max(fractions)}
     met = required is None or fraction >= required
-    return {**asdict(least), "fraction": fraction, "required": required, "ok": met}
+    return {**asdict(typical), "fraction": fraction, **spread, "required": required, "ok": met}
 
 
 def at(pair: tuple[float | None, float | None], threads: int) -> float | None:

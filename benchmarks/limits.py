@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .machine import Machine
+from .machine import Machine, Moment
 from .rows import Row
 
 
@@ -39,7 +39,7 @@ def reads(row: Row) -> list[tuple[int, float]]:
     return read
 
 
-def limit(row: Row, machine: Machine) -> Limit:
+def limit(row: Row, machine: Machine | Moment) -> Limit:
     arithmetic = row.shape.flops(row.training) / machine.peak
     seconds = {size: 0.0 for size, _ in reads(row)}
     for size, total in reads(row):

@@ -21,6 +21,7 @@ from typing import Any
 
 ISAS = ("avx512", "avx2", "baseline", "neon")
 TRIALS, SECONDS = 10, 0.01
+SHORTLY = 0.004  # seconds, of a measurement beside a timing
 # How to read: in so many places at once, and so many bytes ahead (0: left to the hardware).
 WAYS = ((1, 0), (4, 0), (1, 1024), (4, 1024))
 
@@ -66,11 +67,11 @@ def fma_peak(isa: str, threads: int) -> float:
 
 
 @cache
-def read_rate(isa: str, threads: int, size: int) -> float:
-    """Bytes per second when `threads` read their shares of `size` bytes over and over."""
+def read_rate(isa: str, threads: int, size: int) -> tuple[float, tuple[int, int]]:
+    """Bytes per second when `threads` read their shares of `size` bytes over and over, and how."""
     return max(
-        probe().probe_read(isa.encode(), threads, TRIALS, SECONDS, size, streams, ahead)
-        for streams, ahead in WAYS
+        (probe().probe_read(isa.encode(), threads, TRIALS, SECONDS, size, *way), way)
+        for way in WAYS
     )
 
 
@@ -140,10 +141,14 @@ class Machine:
 
         Measured at this very size, for between two levels neither's bandwidth holds.
         """
-        return read_rate(self.isa, self.threads, size)
+        return read_rate(self.isa, self.threads, size)[0]
 
     def level(self, size: int) -> str:
         return level_of(size, self.threads)
+
+    def now(self) -> Moment:
+        """What can be done at this moment."""
+        return Moment(self)
 
     def report(self) -> dict[str, Any]:
         """For the JSON: GFLOP/s and GB/s."""
@@ -155,6 +160,32 @@ class Machine:
             "read_gbytes": {name: self.read(size) / 1e9 for name, size in sizes.items()},
             "read_sizes": sizes,
         }
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The machine at one moment: each figure is measured once, shortly, when it is asked for.
+
+    A machine that others use too changes its speed within seconds. A time is held against what was
+    possible right beside it.
+    """
+
+    machine: Machine
+
+    @cached_property
+    def peak(self) -> float:
+        """Float operations per second."""
+        isa, threads = self.machine.isa.encode(), self.machine.threads
+        return float(probe().probe_fma(isa, threads, 1, SHORTLY))
+
+    def read(self, size: int) -> float:
+        """Bytes per second, in the way that was the fastest for this size."""
+        isa, threads = self.machine.isa, self.machine.threads
+        _, way = read_rate(isa, threads, size)
+        return float(probe().probe_read(isa.encode(), threads, 1, SHORTLY, size, *way))
+
+    def level(self, size: int) -> str:
+        return self.machine.level(size)
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -121,8 +121,14 @@ def clock_cost() -> float:
 CLOCK = clock_cost()
 
 
-def interleave(rivals: list[Rival], rounds: int, seconds: float, threads: int) -> list[Times]:
-    """Times of each rival.
+def interleave(
+    rivals: list[Rival],
+    rounds: int,
+    seconds: float,
+    threads: int,
+    beside: Callable[[], None] | None = None,
+) -> list[Times]:
+    """Times of each rival. `beside` is called in each round before the turn of the first of them.
 
     In a round each rival has its turn, every second round in the opposite order. A turn is a fifth
     of `seconds` to warm up, then single calls for `seconds`, but at least one and at most MOST;
@@ -136,6 +142,8 @@ def interleave(rivals: list[Rival], rounds: int, seconds: float, threads: int) -
         for index in order:
             if threads > 1:
                 sleep(SETTLE)
+            if index == 0 and beside:
+                beside()
             rival, own = rivals[index], arguments[index]
             gc.collect()
             gc.disable()

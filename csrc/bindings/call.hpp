@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "../core/kept_scratch.hpp"
 #include "../core/sequence.hpp"
 #include "convert.hpp"
 

@@ -58,8 +58,8 @@ py::tuple run(const Model<S>& model, const CallArgs& given, bool return_cells) {
   call.make_outputs(return_cells);
   {
     const py::gil_scoped_release release;
-    Scratch scratch;
-    cellgate::forward(model, call.args(), scratch);
+    KeptScratch scratch;
+    cellgate::forward(model, call.args(), scratch.get());
   }
   py::tuple last = py::make_tuple(std::move(call.h), std::move(call.c));
   if (return_cells) return py::make_tuple(std::move(call.y), std::move(last), std::move(call.cells));

@@ -66,8 +66,8 @@ py::tuple record(const Model<S>& model, const CallArgs& given, bool return_cells
   args.tape[tape.size() - 1] = 0;
   {
     const py::gil_scoped_release release;
-    Scratch scratch;
-    cellgate::forward(model, args, scratch);
+    KeptScratch scratch;
+    cellgate::forward(model, args, scratch.get());
   }
   py::object cells = return_cells ? py::object(std::move(call.cells)) : py::none();
   return py::make_tuple(std::move(call.y), py::make_tuple(std::move(call.h), std::move(call.c)),
@@ -199,8 +199,8 @@ py::tuple backward(const Model<S>& model, py::handle tape, const CallArgs& given
   BackwardCall<S> way_back(model, call, tape, derivatives);
   {
     const py::gil_scoped_release release;
-    Scratch scratch;
-    cellgate::backward(model, way_back.args, scratch);
+    KeptScratch scratch;
+    cellgate::backward(model, way_back.args, scratch.get());
   }
   return py::make_tuple(std::move(way_back.d_x),
                         py::make_tuple(std::move(way_back.d_h0), std::move(way_back.d_c0)),

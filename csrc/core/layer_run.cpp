@@ -39,20 +39,34 @@ class MemberRun {
     for (std::int64_t s = begin; s < end;) {
       const Chunk chunk =
           hoists ? chunk_from(s, end, team_.positions, team_.chunk_capacity()) : Chunk{s, s + 1, 0};
+      const bool alone = computes_alone(chunk, begin);
       S* preactivation = nullptr;
+      std::int64_t rows = chunk.rows;  // that lie together in it
       if (hoists) {
         preactivation = recording()
                             ? team_.tape.gates + (team_.positions[s] - team_.positions[begin]) * 4 * hidden_
                             : team_.preactivation;
-        if (team_.split_rows && s != begin) meet();  // the others may still read the chunk before
-        project(chunk, preactivation);
-        if (team_.split_rows) meet();
+        if (alone) {
+          const Share own_rows = own(team_.active(s));
+          preactivation += own_rows.begin * (team_.chunk_capacity() / team_.active(s)) * 4 * hidden_;
+          rows = (chunk.end - s) * own_rows.size();
+          if (rows > 0) project_own(chunk, own_rows, preactivation);
+        } else {
+          if (team_.split_rows && s != begin) meet();  // the others may still read the chunk before
+          project(chunk, preactivation);
+          if (team_.split_rows) meet();
+        }
       }
       for (; s < chunk.end; ++s) {
         // Members that own rows need to wait for each other only where the ownership changes.
         if (team_.split_rows && s > begin && team_.active(s) != team_.active(s - 1)) meet();
-        const std::int64_t later = team_.positions[chunk.end] - team_.positions[s + 1];
-        step(s, preactivation ? preactivation + later * width_ : nullptr, chunk.rows * width_);
+        S* at = preactivation;
+        if (alone) {
+          at += (chunk.end - 1 - s) * own(team_.active(s)).size() * width_;
+        } else if (at) {
+          at += (team_.positions[chunk.end] - team_.positions[s + 1] + own(team_.active(s)).begin) * width_;
+        }
+        step(s, at, rows * width_);
       }
     }
   }
@@ -84,6 +98,13 @@ class MemberRun {
     }
   }
 
+  // Whether each member needs nothing of this chunk but its own rows, and has room for them to itself:
+  // if rows are split and all steps up to here have the same. Then no member waits for another at all.
+  bool computes_alone(const Chunk& chunk, std::int64_t begin) const {
+    return team_.split_rows && !recording() && team_.preactivation && chunk.rows > 0 &&
+           team_.active(begin) == team_.active(chunk.end - 1);
+  }
+
   // bias + x W^T of the chunk: of this member's units, or of its share of the rows.
   void project(const Chunk& chunk, S* preactivation) {
     std::int64_t at = chunk.rows;
@@ -92,16 +113,32 @@ class MemberRun {
       for (std::int64_t row = 0; row < team_.active(s); ++row) scratch_.x_rows[at + row] = team_.x.at(s, row);
     }
     const Share rows = own(chunk.rows);
+    project_rows(scratch_.x_rows + rows.begin, rows.size(), preactivation + rows.begin * width_, chunk.rows);
+  }
+
+  // The same of the rows in `own_rows` alone, which lie together.
+  void project_own(const Chunk& chunk, const Share& own_rows, S* preactivation) {
+    std::int64_t at = 0;
+    for (std::int64_t s = chunk.end; s-- > chunk.begin;) {
+      for (std::int64_t row = own_rows.begin; row < own_rows.end; ++row) {
+        scratch_.x_rows[at++] = team_.x.at(s, row);
+      }
+    }
+    project_rows(scratch_.x_rows, at, preactivation, at);
+  }
+
+  // `rows` rows of a panel with room for `stride_rows`.
+  void project_rows(const S* const* x_rows, std::int64_t rows, S* preactivation, std::int64_t stride_rows) {
     GemmArgs<S> g{};
-    g.rows = rows.size();
+    g.rows = rows;
     g.depth = team_.weights->input_size;
     g.panel_begin = blocks_.begin;
     g.panel_end = blocks_.end;
-    g.a = scratch_.x_rows + rows.begin;
+    g.a = x_rows;
     g.panels = team_.weights->w.data();
     g.start = team_.weights->bias.data();
-    g.c = preactivation + rows.begin * width_;
-    g.c_panel_stride = chunk.rows * width_;
+    g.c = preactivation;
+    g.c_panel_stride = stride_rows * width_;
     g.packed = scratch_.packed;
     model_.kernels().gemm(g);
   }
@@ -149,6 +186,7 @@ class MemberRun {
     return team_.tape.cells + (team_.rows + team_.positions[s] - team_.positions[begin_]) * hidden_;
   }
 
+  // `preactivation` is that of this member's first row of the step, or null.
   void step(std::int64_t s, S* preactivation, std::ptrdiff_t block_stride) {
     const bool projects = config_.proj_size > 0;
     const Share rows = own(team_.active(s));
@@ -160,7 +198,7 @@ class MemberRun {
     a.block_end = blocks_.end;
     a.descending = rows.size() <= kFewRows && (team_.passes + s) % 2 != 0;
     a.hidden_size = config_.hidden_size;
-    a.preactivation = preactivation ? preactivation + rows.begin * width_ : nullptr;
+    a.preactivation = preactivation;
     a.preactivation_block_stride = block_stride;
     a.bias = team_.weights->bias.data();
     if (!preactivation) {
@@ -177,7 +215,7 @@ class MemberRun {
     a.c_prev = find_cells(s, rows) + first_cell;
     a.c = (recording() ? recorded_cells(s) : team_.c) + first_cell;
     a.c_stride = hidden_;
-    a.gates = recording() ? preactivation + rows.begin * width_ : nullptr;
+    a.gates = recording() ? preactivation : nullptr;
     const Rows<S> y = team_.y.rows(s, rows.begin, rows.end, scratch_.y_rows);
     a.out = projects || again_ ? team_.unprojected_rows + rows.begin : y.pointers;
     a.out_offset = projects || again_ ? 0 : y.offset;

@@ -87,10 +87,15 @@ class Workspace {
   Layout lay_out(const Args&... args) {
     Arena measure;
     Layout(measure, args...);
-    if (measure.used() > memory_.size()) memory_ = AlignedBuffer<std::byte>(measure.used());
+    if (measure.used() > memory_.size()) {
+      memory_ = AlignedBuffer<std::byte>();  // not both at once
+      memory_ = AlignedBuffer<std::byte>(measure.used());
+    }
     Arena arena(memory_.data());
     return Layout(arena, args...);
   }
+
+  std::size_t bytes() const { return memory_.size(); }
 
  private:
   AlignedBuffer<std::byte> memory_;

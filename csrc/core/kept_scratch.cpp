@@ -1,0 +1,50 @@
+// The store of memory that no call uses at the moment.
+#include "kept_scratch.hpp"
+
+#include <mutex>
+#include <vector>
+
+namespace cellgate {
+namespace {
+
+constexpr std::size_t kKeptCount = 8;
+
+struct Store {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<Scratch>> unused;  // the last one used is the last
+  std::size_t bytes = 0;
+};
+
+// Never destroyed, for a thread may still be inside a call when the process ends. Nobody waits for its
+// mutex, which a child may find locked for ever after a fork: who does not get it goes without.
+Store& store() {
+  static Store* const made = [] {
+    auto* fresh = new Store;
+    fresh->unused.reserve(kKeptCount);
+    return fresh;
+  }();
+  return *made;
+}
+
+}  // namespace
+
+KeptScratch::KeptScratch() {
+  Store& kept = store();
+  if (std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock); lock && !kept.unused.empty()) {
+    scratch_ = std::move(kept.unused.back());
+    kept.unused.pop_back();
+    kept.bytes -= scratch_->memory.bytes();
+  }
+  if (!scratch_) scratch_ = std::make_unique<Scratch>();
+}
+
+KeptScratch::~KeptScratch() {
+  Store& kept = store();
+  const std::size_t bytes = scratch_->memory.bytes();
+  const std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock);
+  if (!lock || kept.unused.size() == kKeptCount || kept.bytes + bytes > kKeptBytes) return;
+  kept.bytes += bytes;
+  kept.unused.push_back(std::move(scratch_));
+}
+
+}  // namespace cellgate
