@@ -5,7 +5,7 @@ Environment variables that the tests read:
 CELLGATE_ISA            the instruction set to test; a test proves that it is the one in use
 CELLGATE_EXPECT_ISAS    names, with commas, of those that this machine must support
 CELLGATE_REQUIRE        names of packages (torch, silero) whose tests must not be skipped
-CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py then reads
+CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py and test_assembly.py read
 HYPOTHESIS_PROFILE      suite (few examples, always the same) or explore (many, new each time)
 """
 
