@@ -42,10 +42,10 @@ struct Batch {
 };
 
 // What the plan is made from, before any memory is there; `passes` counts how often the weights are
-// multiplied: once forward, twice backward.
+// multiplied: once forward, twice backward. `chained`: a layer may begin before the one before has ended.
 template <class Model>
 Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch, std::int64_t steps,
-             double passes) {
+             double passes, bool chained = false) {
   const auto& config = model.config();
   Work w{};
   w.rows = batch;
@@ -60,6 +60,7 @@ Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch
     }
   }
   w.directions = config.directions();
+  w.chain = chained && !config.bidirectional ? config.num_layers : 1;
   w.blocks = model.blocks();
   const double hidden = static_cast<double>(model.padded_hidden()),
                recurrent = static_cast<double>(config.output_size());

@@ -32,7 +32,7 @@ class MemberRun {
   void run(std::int64_t begin, std::int64_t end, bool again) {
     again_ = again;
     begin_ = begin;
-    start_cells();
+    if (begin == 0 || again) start_cells();
     if (begin == end) return;
     if (team_.split_rows) meet();
     const bool hoists = recording() || end - begin > 1;
@@ -261,9 +261,10 @@ class MemberRun {
 }  // namespace
 
 template <class S>
-void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member) noexcept {
+void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
+                std::int64_t end) noexcept {
   const FlushDenormals flush;
-  MemberRun<S>(team, scratch, member).run(0, team.steps(), false);
+  MemberRun<S>(team, scratch, member).run(begin, end, false);
 }
 
 template <class S>
@@ -272,8 +273,10 @@ void rerun_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int 
   MemberRun<S>(team, scratch, member).run(begin, end, true);
 }
 
-template void run_member(const TeamArgs<float>&, const MemberScratch<float>&, int) noexcept;
-template void run_member(const TeamArgs<double>&, const MemberScratch<double>&, int) noexcept;
+template void run_member(const TeamArgs<float>&, const MemberScratch<float>&, int, std::int64_t,
+                         std::int64_t) noexcept;
+template void run_member(const TeamArgs<double>&, const MemberScratch<double>&, int, std::int64_t,
+                         std::int64_t) noexcept;
 template void rerun_member(const TeamArgs<float>&, const MemberScratch<float>&, int, std::int64_t,
                            std::int64_t) noexcept;
 template void rerun_member(const TeamArgs<double>&, const MemberScratch<double>&, int, std::int64_t,

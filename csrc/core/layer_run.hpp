@@ -113,9 +113,10 @@ inline std::int64_t packed_scalars(std::int64_t rows, std::int64_t chunk, const 
   return std::max({chunk * input, step, rows * config.hidden_size});
 }
 
-// Runs all steps.
+// Runs steps [begin, end): all, or, with one member and without a tape, the next ones.
 template <class S>
-void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member) noexcept;
+void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
+                std::int64_t end) noexcept;
 
 // Runs steps [begin, end) again from team.tape.kept into team.tape, which covers these steps only.
 template <class S>

@@ -26,6 +26,35 @@ double step_microseconds(const Work& w) {
   return rows * w.multiplies / w.multiplies_per_us;
 }
 
+// A wave has to be long beside its barrier, and there have to be many: as many as there are layers pass
+// before the last layer begins.
+constexpr double kWaveMicroseconds = 30, kBarrierMicroseconds = 1, kWorthwhile = 1.15;
+constexpr std::int64_t kWavesForEachLayer = 8, kMostRowsOfWave = 256;
+
+std::int64_t steps_of_wave(const Work& w) {
+  const auto worth = static_cast<std::int64_t>(kWaveMicroseconds / step_microseconds(w)) + 1;
+  const std::int64_t few = w.steps / (kWavesForEachLayer * w.chain);
+  const std::int64_t fit = std::max<std::int64_t>(1, kMostRowsOfWave / std::max<std::int64_t>(1, w.rows));
+  return std::clamp<std::int64_t>(std::max(worth, few), 1, fit);
+}
+
+// How many times as fast as one thread these are, as a wavefront; 0 if that cannot be.
+double gain_as_wavefront(const Work& w, int threads) {
+  const std::int64_t own = std::min<std::int64_t>(threads, w.chain);
+  if (own < 2 || w.steps < 2) return 0;
+  const std::int64_t wave = steps_of_wave(w);
+  const auto waves = static_cast<double>((w.steps + wave - 1) / wave);
+  const auto layers = static_cast<double>(w.chain), in_turn = static_cast<double>((w.chain + own - 1) / own);
+  const double part = step_microseconds(w) * static_cast<double>(wave);
+  return layers * waves * part / ((waves + layers - 1) * (in_turn * part + kBarrierMicroseconds));
+}
+
+double gain_by_splitting(const Work& w, const Plan& plan) {
+  const double step = step_microseconds(w), members = plan.members;
+  if (plan.split_rows || plan.members == 1) return members;
+  return step / (step / members + kBarrierMicroseconds);
+}
+
 Plan best_plan(const Work& w, int threads, Split mode) {
   Plan plan;
   if (w.directions == 2 && threads >= 2) {
@@ -43,13 +72,8 @@ Plan best_plan(const Work& w, int threads, Split mode) {
   return plan;
 }
 
-}  // namespace
-
-Split get_split() { return split.load(); }
-void set_split(Split value) { split.store(value); }
-
-int threads_that_pay(const Work& w, int limit) {
-  if (get_split() != Split::kAuto) return limit;
+// The threads that pay for one layer at a time.
+int threads_for_layer(const Work& w, int limit) {
   const double step = step_microseconds(w);
   const double call = step * static_cast<double>(w.steps) * static_cast<double>(w.directions);
   const double by_call = call / kCallMicroseconds;
@@ -62,6 +86,33 @@ int threads_that_pay(const Work& w, int limit) {
   return threads;
 }
 
-Plan choose_plan(const Work& work, int threads) { return best_plan(work, threads, get_split()); }
+}  // namespace
+
+Split get_split() { return split.load(); }
+void set_split(Split value) { split.store(value); }
+
+int threads_that_pay(const Work& w, int limit) {
+  if (get_split() != Split::kAuto) return limit;
+  const int threads = threads_for_layer(w, limit);
+  const int together = static_cast<int>(std::min<std::int64_t>(limit, w.chain));
+  const double gain = gain_by_splitting(w, best_plan(w, threads, Split::kAuto));
+  const double whole = step_microseconds(w) * static_cast<double>(w.steps * w.chain);
+  const bool wavefront = whole > 2 * kCallMicroseconds && gain_as_wavefront(w, together) > kWorthwhile * gain;
+  return wavefront ? together : threads;
+}
+
+Plan choose_plan(const Work& w, int threads) {
+  const Split mode = get_split();
+  const Plan plan = best_plan(w, threads, mode);
+  const double gain = gain_as_wavefront(w, threads);
+  const bool wavefront = mode == Split::kLayers
+                             ? gain > 0
+                             : mode == Split::kAuto && gain > kWorthwhile * gain_by_splitting(w, plan);
+  if (!wavefront) return plan;
+  Plan layers;
+  layers.direction_teams = static_cast<int>(std::min<std::int64_t>(threads, w.chain));
+  layers.wave_steps = steps_of_wave(w);
+  return layers;
+}
 
 }  // namespace cellgate

@@ -15,24 +15,26 @@ namespace {
 template <class S>
 struct Layout {
   Batch batch;
-  // [directions, B] each, in the order of the batch:
+  // [slots, B] each, in the order of the batch; a slot is a direction, or in a wavefront a layer:
   const S **x, **h0, **c0;
   S **y, **cells, **unprojected_rows;
   const unsigned char** resets;
-  S *c, *unprojected, *fresh_cells;  // [directions, B, padded H]
+  S *c, *unprojected, *fresh_cells;  // [slots, B, padded H]
   S* zeros;
-  S* hidden[2];                // [valid rows, D * (P or H)]: what one layer hands to the next
+  S* hidden;                   // [hidden_count, valid rows, D * (P or H)]: what a layer hands to the next
   S* preactivation;            // [direction_teams] of [blocks, chunk_rows, 4, lanes]
   const S **x_rows, **h_rows;  // [threads] of [chunk_rows], [B]
   S **y_rows, **cell_rows;     // [threads] of [B]
   S* partial;                  // [threads] of [B, 4, lanes]
   S* packed;                   // [threads] of [packed_each]
-  std::int64_t chunk, x_rows_each, packed_each;
+  TeamArgs<S>* teams;          // [slots]
+  std::int64_t chunk, x_rows_each, packed_each, hidden_each, hidden_count;
 
   Layout(Arena& arena, const Model<S>& model, const ForwardArgs<S>& args, const Plan& plan)
       : batch(arena, args.batch, args.steps) {
     const Config& config = model.config();
-    const std::int64_t rows = args.batch, d = config.directions(), lanes = model.lanes();
+    const std::int64_t rows = args.batch, lanes = model.lanes();
+    const std::int64_t d = plan.wave_steps ? config.num_layers : config.directions();
     const std::int64_t threads = plan.threads();
     x = arena.take<const S*>(d * rows);
     h0 = arena.take<const S*>(d * rows);
@@ -47,8 +49,11 @@ struct Layout {
     fresh_cells = arena.take<S>(keeps_all && args.reset ? d * rows * model.padded_hidden() : 0);
     unprojected = arena.take<S>(config.proj_size ? d * rows * model.padded_hidden() : 0);
     zeros = arena.take<S>(model.padded_hidden());
-    const std::int64_t handed_on = args.tape ? 0 : args.steps * rows * d * config.output_size();
-    for (int i = 0; i < 2; ++i) hidden[i] = arena.take<S>(config.num_layers > i + 1 ? handed_on : 0);
+    // In turn two planes are enough; in a wavefront layers read the end of their own only when all are done.
+    hidden_count = std::min<std::int64_t>(config.num_layers - 1, plan.wave_steps ? config.num_layers : 2);
+    hidden_each = args.tape ? 0 : args.steps * rows * config.directions() * config.output_size();
+    hidden = arena.take<S>(hidden_count * hidden_each);
+    teams = arena.take<TeamArgs<S>>(d);
     const bool hoists = args.steps > 1 || args.tape;
     preactivation =
         arena.take<S>(hoists && !keeps_all ? plan.direction_teams * chunk * model.blocks() * 4 * lanes : 0);
@@ -71,7 +76,7 @@ class Forward {
         config_(model.config()),
         args_(args),
         scratch_(scratch),
-        work_(work_of(model, args.lengths, args.batch, args.steps, 1)),
+        work_(work_of(model, args.lengths, args.batch, args.steps, 1, !args.tape)),
         lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {
@@ -84,15 +89,10 @@ class Forward {
     at_.batch.arrange(args_.lengths);
     std::fill_n(at_.zeros, model_.padded_hidden(), S(0));
     if (args_.tape) tape().clear_unwritten();
-    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
-      for (std::int64_t d = 0; d < config_.directions(); ++d) {
-        point_rows(layer, d);
-        teams_[d] = team(layer, d, static_cast<int>(d) % plan_.direction_teams);
-      }
-      auto job = [&](int thread) { run_thread(thread); };
-      lease_.run(plan_.threads(), job);
-      for (std::int64_t d = 0; d < config_.directions(); ++d) keep_state(layer, d);
-      if (args_.tape && !is_last(layer) && tape().drops()) drop(layer);
+    if (plan_.wave_steps) {
+      run_wavefront();
+    } else {
+      run_in_turn();
     }
     scratch_.passes += args_.steps;
     const std::int64_t directions = config_.directions();
@@ -101,6 +101,47 @@ class Forward {
   }
 
  private:
+  void run_in_turn() {
+    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+      for (std::int64_t d = 0; d < config_.directions(); ++d) {
+        prepare(layer, d, static_cast<int>(d) % plan_.direction_teams);
+      }
+      auto job = [&](int thread) { run_thread(thread); };
+      lease_.run(plan_.threads(), job);
+      for (std::int64_t d = 0; d < config_.directions(); ++d) keep_state(layer, d);
+      if (args_.tape && !is_last(layer) && tape().drops()) drop(layer);
+    }
+  }
+
+  void run_wavefront() {
+    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) {
+      prepare(layer, 0, static_cast<int>(layer % plan_.direction_teams));
+    }
+    auto job = [&](int thread) { run_waves(thread); };
+    lease_.run(plan_.threads(), job);
+    for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) keep_state(layer, 0);
+  }
+
+  // In wave w, layer l runs part w - l of the steps, which the layer before has ended in the wave before.
+  void run_waves(int thread) const noexcept {
+    const MemberScratch<S> own = scratch_of(thread);
+    const std::int64_t steps = at_.teams[0].steps(), layers = config_.num_layers;
+    const std::int64_t parts = std::max<std::int64_t>(1, (steps + plan_.wave_steps - 1) / plan_.wave_steps);
+    for (std::int64_t wave = 0; wave < parts + layers - 1; ++wave) {
+      for (std::int64_t layer = thread; layer < layers; layer += plan_.threads()) {
+        const std::int64_t begin = (wave - layer) * plan_.wave_steps;
+        if (wave < layer || wave - layer >= parts) continue;
+        run_member(at_.teams[layer], own, 0, begin, std::min(steps, begin + plan_.wave_steps));
+      }
+      scratch_.barriers[0].wait(plan_.threads());
+    }
+  }
+
+  // Where the arrays of a layer and direction are.
+  std::int64_t slot(std::int64_t layer, std::int64_t d) const { return plan_.wave_steps ? layer : d; }
+  S* hidden(std::int64_t layer) const {
+    return at_.hidden + layer % std::max<std::int64_t>(1, at_.hidden_count) * at_.hidden_each;
+  }
   const Batch& batch() const { return at_.batch; }
   bool is_last(std::int64_t layer) const { return layer + 1 == config_.num_layers; }
   Tape<S> tape() const {
@@ -112,20 +153,24 @@ class Forward {
   }
   Plane<const S> input(std::int64_t layer) const {
     if (layer == 0) return args_.x;
-    const Plane<S> plane =
-        packed_plane(args_.tape ? tape().handed_on(layer - 1) : at_.hidden[(layer - 1) % 2]);
+    const Plane<S> plane = packed_plane(args_.tape ? tape().handed_on(layer - 1) : hidden(layer - 1));
     return {plane.base, plane.step, plane.row, plane.offsets};
   }
   Plane<S> output(std::int64_t layer) const {
     if (is_last(layer)) return args_.y;
-    return packed_plane(args_.tape ? tape().hidden(layer) : at_.hidden[layer % 2]);
+    return packed_plane(args_.tape ? tape().hidden(layer) : hidden(layer));
+  }
+
+  void prepare(std::int64_t layer, std::int64_t d, int index) {
+    point_rows(layer, d);
+    at_.teams[slot(layer, d)] = team(layer, d, index);
   }
 
   void point_rows(std::int64_t layer, std::int64_t d) {
     const std::int64_t width = config_.output_size(), hidden = config_.hidden_size;
     const std::int64_t state_row = (layer * config_.directions() + d) * args_.batch;
     for (std::int64_t i = 0; i < args_.batch; ++i) {
-      const std::int64_t row = batch().order[i], at = d * args_.batch + i;
+      const std::int64_t row = batch().order[i], at = slot(layer, d) * args_.batch + i;
       at_.h0[at] = args_.h0 ? args_.h0 + (state_row + row) * width : at_.zeros;
       if (args_.c0) at_.c0[at] = args_.c0 + (state_row + row) * hidden;
       if (args_.reset) {
@@ -136,17 +181,17 @@ class Forward {
     }
   }
 
-  // Points `rows` at those of a plane.
+  // Points `rows`, those of a slot, at those of a plane.
   template <class T>
   RowSteps<T> steps_of(const Plane<T>& plane, T** first, std::int64_t d, std::int64_t column) const {
     RowSteps<T> steps;
-    steps.first = first + d * args_.batch;
+    steps.first = first;
     steps.point(plane, batch().order, batch().lengths, args_.batch, d == 1, d * column);
     return steps;
   }
 
   TeamArgs<S> team(std::int64_t layer, std::int64_t d, int index) const {
-    const std::int64_t at = d * args_.batch;
+    const std::int64_t at = slot(layer, d) * args_.batch;
     TeamArgs<S> t{};
     t.model = &model_;
     t.weights = &model_.layer(layer, d);
@@ -155,10 +200,10 @@ class Forward {
     t.rows = args_.batch;
     t.lengths = batch().lengths;
     t.positions = batch().positions;
-    t.x = steps_of(input(layer), at_.x, d, 0);
-    t.y = steps_of(output(layer), at_.y, d, config_.output_size());
+    t.x = steps_of(input(layer), at_.x + at, d, 0);
+    t.y = steps_of(output(layer), at_.y + at, d, config_.output_size());
     if (args_.cells.base && is_last(layer)) {
-      t.cells = steps_of(args_.cells, at_.cells, d, config_.hidden_size);
+      t.cells = steps_of(args_.cells, at_.cells + at, d, config_.hidden_size);
     }
     t.h0 = at_.h0 + at;
     t.c0 = args_.c0 ? at_.c0 + at : nullptr;
@@ -177,24 +222,28 @@ class Forward {
     return t;
   }
 
+  MemberScratch<S> scratch_of(int thread) const {
+    const std::int64_t rows = args_.batch;
+    return {at_.x_rows + thread * at_.x_rows_each,
+            at_.h_rows + thread * rows,
+            at_.y_rows + thread * rows,
+            at_.cell_rows + thread * rows,
+            at_.partial + thread * rows * 4 * model_.lanes(),
+            at_.packed + thread * at_.packed_each};
+  }
+
   void run_thread(int thread) const noexcept {
     const int index = thread / plan_.members, member = thread % plan_.members;
-    const std::int64_t rows = args_.batch;
-    const MemberScratch<S> own{at_.x_rows + thread * at_.x_rows_each,
-                               at_.h_rows + thread * rows,
-                               at_.y_rows + thread * rows,
-                               at_.cell_rows + thread * rows,
-                               at_.partial + thread * rows * 4 * model_.lanes(),
-                               at_.packed + thread * at_.packed_each};
+    const MemberScratch<S> own = scratch_of(thread);
     for (std::int64_t d = index; d < config_.directions(); d += plan_.direction_teams) {
-      run_member(teams_[d], own, member);
+      run_member(at_.teams[d], own, member, 0, at_.teams[d].steps());
     }
   }
 
   void keep_state(std::int64_t layer, std::int64_t d) {
     const std::int64_t width = config_.output_size(), hidden = config_.hidden_size;
     const std::int64_t state_row = (layer * config_.directions() + d) * args_.batch;
-    const TeamArgs<S>& t = teams_[d];
+    const TeamArgs<S>& t = at_.teams[slot(layer, d)];
     for (std::int64_t i = 0; i < args_.batch; ++i) {
       const std::int64_t row = batch().order[i], steps = batch().lengths[i];
       const S* h = steps ? t.y.at(steps - 1, i) : t.h0[i];
@@ -240,7 +289,6 @@ class Forward {
   PoolLease lease_;
   const Plan plan_;
   const Layout<S> at_;
-  TeamArgs<S> teams_[2];
 };
 
 }  // namespace
