@@ -82,7 +82,8 @@ int main(int argc, char**) {
   check_barrier();
   check_pool();
   cellgate::set_num_threads(4);
-  for (const auto split : {cellgate::Split::kAuto, cellgate::Split::kRows, cellgate::Split::kUnits}) {
+  for (const auto split :
+       {cellgate::Split::kAuto, cellgate::Split::kRows, cellgate::Split::kUnits, cellgate::Split::kLayers}) {
     cellgate::set_split(split);
     for (const test::Case& k : test::cases()) {
       if (k.config.hidden_size <= 300) check_callers(k);  // the wide ones add time, not threads
