@@ -14,8 +14,8 @@ void check(const cellgate::KernelTable& table, test::Stored& stored) {
     const cellgate::Model<S> model = test::make_model<S>(k.config, 1, table);
     const test::Input<S> in(k, 2);
     cellgate::Scratch scratch;
-    for (const auto split :
-         {cellgate::Split::kAuto, cellgate::Split::kRows, cellgate::Split::kUnits, cellgate::Split::kLayers}) {
+    for (const auto split : {cellgate::Split::kAuto, cellgate::Split::kRows, cellgate::Split::kUnits,
+                             cellgate::Split::kLayers}) {
       cellgate::set_split(split);
       for (const int threads : {1, 2, 3, 4, 7}) {
         cellgate::set_num_threads(threads);
