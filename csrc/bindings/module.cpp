@@ -48,7 +48,7 @@ void set_split_by_name(const std::string& name) {
   if (name == "rows") return set_split(Split::kRows);
   if (name == "units") return set_split(Split::kUnits);
   if (name == "layers") return set_split(Split::kLayers);
-  bad_value("split", "must be auto, rows or units", name);
+  bad_value("split", "must be auto, rows, units or layers", name);
 }
 
 }  // namespace

@@ -17,19 +17,16 @@ struct Store {
 
 // Never destroyed, for a thread may still be inside a call when the process ends. Nobody waits for its
 // mutex, which a child may find locked for ever after a fork: who does not get it goes without.
-Store& store() {
-  static Store* const made = [] {
-    auto* fresh = new Store;
-    fresh->unused.reserve(kKeptCount);
-    return fresh;
-  }();
-  return *made;
-}
+Store* const store = [] {
+  auto* fresh = new Store;
+  fresh->unused.reserve(kKeptCount);
+  return fresh;
+}();
 
 }  // namespace
 
 KeptScratch::KeptScratch() {
-  Store& kept = store();
+  Store& kept = *store;
   if (std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock); lock && !kept.unused.empty()) {
     scratch_ = std::move(kept.unused.back());
     kept.unused.pop_back();
@@ -39,7 +36,7 @@ KeptScratch::KeptScratch() {
 }
 
 KeptScratch::~KeptScratch() {
-  Store& kept = store();
+  Store& kept = *store;
   const std::size_t bytes = scratch_->memory.bytes();
   const std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock);
   if (!lock || kept.unused.size() == kKeptCount || kept.bytes + bytes > kKeptBytes) return;

@@ -103,7 +103,8 @@ int threads_that_pay(const Work& w, int limit) {
 
 Plan choose_plan(const Work& w, int threads) {
   const Split mode = get_split();
-  const Plan plan = best_plan(w, threads, mode);
+  // As many for one layer at a time as threads_that_pay() held against the wavefront.
+  const Plan plan = best_plan(w, mode == Split::kAuto ? threads_for_layer(w, threads) : threads, mode);
   const double gain = gain_as_wavefront(w, threads);
   const bool wavefront = mode == Split::kLayers
                              ? gain > 0

@@ -118,7 +118,7 @@ class Forward {
       prepare(layer, 0, static_cast<int>(layer % plan_.direction_teams));
     }
     auto job = [&](int thread) { run_waves(thread); };
-    lease_.run(plan_.threads(), job);
+    lease_.run(plan_.threads(), job, config_.num_layers % plan_.threads() == 0);
     for (std::int64_t layer = 0; layer < config_.num_layers; ++layer) keep_state(layer, 0);
   }
 

@@ -269,14 +269,14 @@ PoolLease::~PoolLease() {
   if (pool_) pool_->busy.unlock();
 }
 
-void PoolLease::run_erased(int size, void (*call)(void*, int), void* data) noexcept {
+void PoolLease::run_erased(int size, void (*call)(void*, int), void* data, bool even) noexcept {
   if (size <= 1) return call(data, 0);
   const Job job{call, data};
   const auto begin = Clock::now();
   waited.store(0);
   interrupted.store(0);
   pool_->run(size, job);
-  crowding.learn(waited.load(), nanoseconds_since(begin), size, interrupted.load());
+  if (even) crowding.learn(waited.load(), nanoseconds_since(begin), size, interrupted.load());
 }
 
 }  // namespace cellgate

@@ -61,14 +61,15 @@ class PoolLease {
 
   int size() const { return size_; }
 
-  // Calls job(member) for every member in [0, size) at once; returns when all have returned.
+  // Calls job(member) for every member in [0, size) at once; returns when all have returned. `even`:
+  // the members have equally much to do, so that one that is late was kept from it by others.
   template <class Job>
-  void run(int size, Job& job) noexcept {
-    run_erased(size, [](void* j, int member) { (*static_cast<Job*>(j))(member); }, &job);
+  void run(int size, Job& job, bool even = true) noexcept {
+    run_erased(size, [](void* j, int member) { (*static_cast<Job*>(j))(member); }, &job, even);
   }
 
  private:
-  void run_erased(int size, void (*call)(void*, int), void* job) noexcept;
+  void run_erased(int size, void (*call)(void*, int), void* job, bool even) noexcept;
   class Pool* pool_ = nullptr;
   int size_ = 1;
 };

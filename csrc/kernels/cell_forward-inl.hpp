@@ -63,8 +63,8 @@ CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S
 }
 
 // x W^T or h R^T of U blocks, `panel` that of the first, for the R rows there are. Three or more panels
-// side by side are what prefetchers of the hardware do best with; fewer are asked for from here, some
-// pages ahead and at the end in the panel that comes next.
+// side by side are what prefetchers of the hardware do best with; of fewer, the last is asked for from
+// here, a page ahead and at the end in the panel that comes next.
 template <class S, int R, int U>
 CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows, const S* panel,
                               std::int64_t depth, bool prefetches, const S* next) {
