@@ -34,7 +34,12 @@ def start(*arguments: object, python_path: Path | None = None) -> subprocess.Pop
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(python_path), old]))
     command = [sys.executable, "-m", "cellgate", *map(str, arguments)]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **pipes, text=True, encoding="utf-8", env=environment)
+    # A shell's background jobs ignore interrupts, and their children inherit that.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, **pipes, text=True, encoding="utf-8", env=environment)
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def call(*arguments: object, python_path: Path | None = None) -> tuple[int, str, str]:
