@@ -109,16 +109,14 @@ class Table:
         """A line below the table, such as the time of nn.LSTM beside ours."""
         self.notes.append(text)
 
-    def ahead(self, method: str | None = None) -> dict[str, bool]:
-        """Of each metric: whether the mean of ours (the best, or `method`) beats every baseline."""
+    def ahead(self) -> dict[str, bool]:
+        """Of each metric, whether the best of our means is ahead of every baseline's."""
         result = {}
         for metric, better in self.better.items():
             sign = 1 if better == "higher" else -1
             means: dict[bool, list[float]] = {True: [], False: []}
             for row in self.rows:
-                if metric in row.metrics and (
-                    method is None or not row.ours or row.method == method
-                ):
+                if metric in row.metrics:
                     means[row.ours].append(sign * statistics.fmean(row.metrics[metric]))
             if means[True] and means[False]:
                 result[metric] = max(means[True]) > max(means[False])
