@@ -1,0 +1,591 @@
+"""LSTMForecaster: direct forecasts of all steps of a horizon, with prediction intervals.
+
+series.py checks series and makes features, network.py and training.py learn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from ..config import check_int, describe
+from .losses import pinball
+from .network import Batch, Network
+from .series import (
+    Scales,
+    Series,
+    base_forecast,
+    checked_seasons,
+    checked_series,
+    features,
+    targets,
+)
+from .training import check_real, checked_settings, new_adam, train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from ..lstm import LSTM
+
+    Floats = NDArray[np.float64]
+
+
+class Rolling(NamedTuple):
+    """Forecasts from many origins, as `LSTMForecaster.predict_rolling` makes them.
+
+    Attributes
+    ----------
+    origins : array of int, (n,)
+        Steps that were known to each forecast: it is of y[origin : origin + h].
+    median : array, (n, h), or (n, h, S) of an array (T, S), or a list of (n, h)
+    quantiles : array, (n, h, Q), or (n, h, S, Q), or a list of (n, h, Q)
+        In the order of `LSTMForecaster.quantiles_`.
+    """
+
+    origins: NDArray[np.int64]
+    median: Any
+    quantiles: Any
+
+
+class _Prepared(NamedTuple):
+    """One series, ready for the network."""
+
+    x: NDArray[np.float32]  # (T, I)
+    base: Floats  # (T, h), seasonal naive forecasts, scaled
+    residual: Floats  # (T, h), scaled targets less base; NaN where one of them is not known
+
+
+class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
+    """Forecasts the next `horizon` steps of one or many series, with prediction intervals.
+
+    At every step an LSTM reads the value, its differences to a season before, the place within
+    each season and the exogenous values, and gives quantiles of how far each of the next h steps
+    will lie from the seasonal naive forecast. One model is trained on all series; each is brought
+    to its own mean and standard deviation. The intervals are widened or narrowed so that they
+    cover what they should on the held-out end of the series.
+
+    Parameters
+    ----------
+    horizon : int
+        h, the steps that each forecast has.
+    season_length : int, sequence of int, or None
+        Steps in each season, such as (48, 336) for half-hourly values with a daily and a weekly
+        one. Forecasts correct the seasonal naive forecast of the longest; without a season that of
+        staying as it is now.
+    hidden_size, num_layers, dropout
+        Of the `cellgate.LSTM`.
+    levels : sequence of float
+        Of the prediction intervals that are learned, each above 0 and below 1.
+    window : int, optional
+        Steps that are read in one training sequence: by default the longest season, or 4 h, or 32,
+        whichever is most. The first quarter only brings the state up, and is not learned from.
+    batch_size : int
+        Windows learned from in one update.
+    steps_per_epoch : int
+        Updates in one epoch, on windows that start anywhere.
+    validation_fraction : float
+        The end of each series that decides when to stop and calibrates the intervals.
+    learning_rate, schedule, max_epochs, early_stopping, patience, clip_norm, weight_decay
+        As in `LSTMRegressor`.
+    random_state : int, RandomState or None
+        Equal integers give equal results, to the bit on one machine.
+    verbose : bool
+        Whether to show progress (tqdm).
+
+    Attributes
+    ----------
+    lstm_ : cellgate.LSTM
+        The trained network.
+    quantiles_ : array, (Q,)
+        The quantiles that are predicted, rising; the middle one is 0.5.
+    loss_curve_, validation_curve_ : list of float
+        Pinball loss of each epoch, while it was learned and on what was held out.
+    n_iter_, best_epoch_ : int
+        Epochs done, and the one whose weights were kept.
+
+    Notes
+    -----
+    y is an array (T,) for one series, (T, S) for S series of one length, or a list of (T_i,). X is
+    (T, E), (T, S, E), or a list of (T_i, E): what is known beforehand, such as a calendar or a
+    weather forecast; to predict, it must cover the horizon too.
+
+    Sources: Wen et al. 2017, "A multi-horizon quantile recurrent forecaster"; Koenker & Bassett
+    1978 (quantile loss); Romano, Patterson & Candès 2019 (conformalized quantile regression).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cellgate.estimators import LSTMForecaster
+    >>> time = np.arange(600)
+    >>> y = np.sin(2 * np.pi * time / 24) * (1 + time / 300)
+    >>> y += np.random.default_rng(0).normal(0, 0.05, 600)
+    >>> model = LSTMForecaster(12, season_length=24, hidden_size=16, max_epochs=10, random_state=0)
+    >>> model.fit(y[:560]).predict().shape
+    (12,)
+    >>> lower, upper = model.predict_interval(0.8)
+    >>> bool(np.mean((lower <= y[560:572]) & (y[560:572] <= upper)) > 0.5)
+    True
+    """
+
+    lstm_: LSTM
+
+    def __init__(
+        self,
+        horizon: int = 1,
+        *,
+        season_length: Any = None,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        levels: Any = (0.8, 0.95),
+        window: int | None = None,
+        learning_rate: float = 5e-3,
+        schedule: str = "cosine",
+        batch_size: int = 16,
+        steps_per_epoch: int = 20,
+        max_epochs: int = 50,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        patience: int = 15,
+        clip_norm: float = 1.0,
+        weight_decay: float = 0.01,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        """Keep the parameters; `fit` checks them."""
+        self.horizon = horizon
+        self.season_length = season_length
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.dropout = dropout
+        self.levels = levels
+        self.window = window
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.clip_norm = clip_norm
+        self.weight_decay = weight_decay
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # Fitting.
+
+    def fit(self, y: Any, X: Any = None) -> Self:
+        """Train from the start.
+
+        Parameters
+        ----------
+        y : array (T,) or (T, S), or list of arrays (T_i,)
+            The series, without gaps.
+        X : array (T, E) or (T, S, E), or list of arrays (T_i, E), optional
+            Exogenous values; what reaches beyond y is not read.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an argument of a wrong type, shape or value; the message names it.
+        """
+        settings = checked_settings(self)
+        series = self._begin(y, X)
+        prepared = self._prepare(series, 0, self._pairs())
+        ends = [len(values) for values in series.values]
+        if settings.early_stopping:
+            ends = [int(np.ceil(end * (1 - settings.validation_fraction))) for end in ends]
+        batches_per_epoch = check_int("steps_per_epoch", self.steps_per_epoch, 1)
+        window = self._window()
+        # Only what lies before the held-out end may be a target of training.
+        places = self._places(prepared, ends, window)
+
+        def batches() -> Iterator[Batch]:
+            for _ in range(batches_per_epoch):
+                chosen = self._random.integers(len(places), size=settings.batch_size)
+                yield self._batch([places[k] for k in chosen], prepared, ends, window)
+
+        held_out = [
+            np.arange(end, len(p.x) - self._horizon) for p, end in zip(prepared, ends, strict=True)
+        ]
+        if settings.early_stopping and not any(map(len, held_out)):
+            raise ValueError(
+                f"y: validation_fraction {self.validation_fraction} of it holds no forecast of "
+                f"{self._horizon} steps; pass longer series, a larger fraction or "
+                "early_stopping=False"
+            )
+
+        def validation_loss() -> float:
+            total = count = 0.0
+            for p, origins in zip(prepared, held_out, strict=True):
+                out = self._network(p.x[:, None])[origins, 0]
+                loss, _ = self._loss(out, p.residual[origins], np.ones(len(origins)))
+                total, count = total + loss * len(origins), count + len(origins)
+            return total / count
+
+        history = train(
+            self._network,
+            batches,
+            batches_per_epoch,
+            validation_loss if settings.early_stopping else None,
+            settings,
+            self._random,
+            bool(self.verbose),
+        )
+        self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
+        self.n_iter_ = len(history.loss)
+        if settings.early_stopping:
+            self._calibrate(prepared, held_out)
+        return self
+
+    def partial_fit(self, y: Any, X: Any = None) -> Self:
+        """Train on for one epoch on y, all of it, keeping scales and intervals as they are.
+
+        y and X as in `fit`; y starts where the series of the first fit started, or a whole number
+        of seasons from there, and has as many series. On a new object this is the first fit.
+        """
+        settings = checked_settings(self)
+        if not hasattr(self, "_network"):
+            self._begin(y, X)
+            self.loss_curve_, self.validation_curve_ = [], []
+            self.n_iter_ = self.best_epoch_ = 0
+        series = self._later(y, X)
+        prepared = self._prepare(series, 0, self._pairs())
+        self._history = series
+        ends, window = [len(values) for values in series.values], self._window()
+        places = self._places(prepared, ends, window)
+        if self._adam is None:
+            self._adam = new_adam(self._network, settings)
+        losses = []
+        for _ in range(check_int("steps_per_epoch", self.steps_per_epoch, 1)):
+            chosen = self._random.integers(len(places), size=settings.batch_size)
+            batch = self._batch([places[k] for k in chosen], prepared, ends, window)
+            seed = int(self._random.integers(2**63))
+            losses.append(self._network.learn(batch, self._adam, settings.clip_norm, seed))
+        self.loss_curve_.append(float(np.mean(losses)))
+        self.n_iter_ += 1
+        self.best_epoch_ = self.n_iter_
+        return self
+
+    # Predicting.
+
+    def predict(self, y: Any = None, X: Any = None, *, phase: int = 0) -> Any:
+        """The median forecast of the `horizon` steps after y, without training.
+
+        Parameters
+        ----------
+        y : like in `fit`, optional
+            What is known; by default what was trained on. Of many series all, in the same order.
+        X : like in `fit`, optional
+            Must cover y and the horizon, if the fit had it.
+        phase : int
+            Steps from the first of the training series to the first of y, for the seasons.
+
+        Returns
+        -------
+        array (h,), or (h, S) for series as columns, or a list of (h,)
+            float64.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument of a wrong type, shape or value.
+        """
+        series, quantiles = self._last(y, X, phase)
+        middle = len(self.quantiles_) // 2
+        return series.shaped([q[:, middle] for q in quantiles])
+
+    def predict_quantiles(self, y: Any = None, X: Any = None, *, phase: int = 0) -> Any:
+        """All `quantiles_` of the forecast, as a last axis: (h, Q), (h, S, Q), or a list."""
+        series, quantiles = self._last(y, X, phase)
+        return series.shaped(quantiles)
+
+    def predict_interval(
+        self,
+        level: float = 0.95,
+        y: Any = None,
+        X: Any = None,
+        *,
+        phase: int = 0,
+    ) -> tuple[Any, Any]:
+        """Lower and upper end of the interval that holds a value with probability `level`.
+
+        `level` must be one of `levels`; other arguments and shapes as in `predict`.
+        """
+        check_is_fitted(self)
+        if level not in self._levels:
+            raise ValueError(f"level: must be one of {self._levels}, got {describe(level)}")
+        low = self._levels[::-1].index(level)  # the widest interval comes first
+        series, quantiles = self._last(y, X, phase)
+        lower, upper = [q[:, low] for q in quantiles], [q[:, -1 - low] for q in quantiles]
+        return series.shaped(lower), series.shaped(upper)
+
+    def predict_rolling(
+        self,
+        y: Any,
+        X: Any = None,
+        *,
+        start: int,
+        step: int = 1,
+        phase: int = 0,
+    ) -> Rolling:
+        """Forecasts from many origins in one pass over y: what each `predict(y[:origin])` gives.
+
+        Parameters
+        ----------
+        y, X, phase
+            As in `predict`; X need not reach beyond y.
+        start, step : int
+            The first origin, and the steps from one to the next. The last lies h before the end.
+
+        Returns
+        -------
+        Rolling
+        """
+        series = self._later(y, X)
+        start, step = check_int("start", start, 1), check_int("step", step, 1)
+        shortest = min(map(len, series.values))
+        origins = np.arange(start, shortest - self._horizon + 1, step)
+        if not len(origins):
+            raise ValueError(
+                f"start: must leave {self._horizon} steps of y's {shortest}, got {start}"
+            )
+        forecasts = []
+        for p, pair in zip(self._prepare(series, phase, self._pairs()), self._pairs(), strict=True):
+            self._refuse_no_base(p, origins[0])
+            forecasts.append(self._quantiles(p, origins - 1, pair))
+        middle = len(self.quantiles_) // 2
+        medians = [f[..., middle] for f in forecasts]
+        if series.layout == "columns":
+            return Rolling(origins, np.stack(medians, axis=2), np.stack(forecasts, axis=2))
+        one = series.layout == "one"
+        return Rolling(origins, medians[0] if one else medians, forecasts[0] if one else forecasts)
+
+    def score(self, y: Any, X: Any = None) -> float:
+        """The skill on y: 1 - MAE / MAE of the seasonal naive forecast, of its last quarter.
+
+        Forecasts from every step of the last quarter of each series that leaves h steps. 0 is as
+        good as seasonal naive, 1 is without error; higher is better.
+        """
+        series = self._later(y, X)
+        ours = naive = 0.0
+        pairs = self._pairs()
+        for values, p, pair in zip(
+            series.values, self._prepare(series, 0, pairs), pairs, strict=True
+        ):
+            at = np.arange(3 * len(values) // 4, len(values) - self._horizon)
+            if not len(at):
+                raise ValueError(f"y: a quarter of it must be longer than {self._horizon} steps")
+            truth = targets(values, self._horizon)[at]
+            middle = len(self.quantiles_) // 2
+            ours += np.abs(self._quantiles(p, at, pair)[..., middle] - truth).sum()
+            naive += np.abs(p.base[at] * pair[1] + pair[0] - truth).sum()
+        return float(1 - ours / naive) if naive else float(ours == 0)
+
+    # Inside.
+
+    def _begin(self, y: Any, X: Any) -> Series:
+        """Check the parameters and learn the scales; a new network."""
+        self._horizon = check_int("horizon", self.horizon, 1)
+        self._seasons = checked_seasons(self.season_length)
+        levels = self.levels if isinstance(self.levels, (tuple, list)) else [self.levels]
+        checked = [check_real("levels", level, above=0, below=1) for level in levels]
+        self._levels = tuple(sorted(set(checked)))
+        tails = [(1 - level) / 2 for level in self._levels[::-1]]
+        self.quantiles_ = np.array([*tails, 0.5, *(1 - tail for tail in tails[::-1])])
+        series = self._history = checked_series(y, X)
+        season = self._seasons[-1] if self._seasons else 1
+        needed = season + 2 * self._horizon + 2
+        for k, values in enumerate(series.values):
+            if len(values) < needed:
+                name = f"y[{k}]" if series.layout == "list" else "y"
+                raise ValueError(
+                    f"{name}: must have at least {needed} steps (a season, two horizons and two), "
+                    f"got {len(values)}"
+                )
+        deviations = [float(values.std()) or 1.0 for values in series.values]
+        width = series.exogenous[0].shape[1] if series.exogenous else 0
+        known = np.zeros((1, width))
+        if series.exogenous:
+            parts = zip(series.exogenous, series.values, strict=True)
+            known = np.concatenate([x[: len(v)] for x, v in parts])
+        deviation = known.std(axis=0)
+        self._scales = Scales(
+            [float(values.mean()) for values in series.values],
+            deviations,
+            known.mean(axis=0),
+            np.where(deviation > 0, deviation, 1.0),
+            np.ones(self._horizon),
+        )
+        prepared = self._prepare(series, 0, self._pairs())
+        residual = np.nanstd(np.concatenate([p.residual for p in prepared]), axis=0)
+        self._scales = self._scales._replace(residual=np.where(residual > 0, residual, 1.0))
+        state = check_random_state(self.random_state)
+        self._random = np.random.default_rng(int(state.randint(np.iinfo(np.int32).max)))
+        self._network = Network(
+            prepared[0].x.shape[1],
+            self._horizon * len(self.quantiles_),
+            "step",
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=False,
+            dropout=self.dropout,
+            dtype="float32",
+            seed=int(self._random.integers(2**63)),
+        )
+        self.lstm_, self._adam = self._network.lstm, None
+        # Of the scaled residuals, added to each quantile; 0 for the median.
+        self._shift = np.zeros((self._horizon, len(self.quantiles_)))
+        return series
+
+    def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
+        """Series of the form that was fitted."""
+        check_is_fitted(self)
+        width = len(self._scales.exogenous_mean)
+        if X is None and width:
+            raise ValueError(f"X: the fit had {width} exogenous values, got None")
+        if X is not None and not width:
+            raise ValueError("X: the fit had none")
+        series = checked_series(y, X, ahead)
+        if len(series.values) != len(self._scales.mean):
+            raise ValueError(
+                f"y: the fit had {len(self._scales.mean)} series, got {len(series.values)}"
+            )
+        if series.exogenous and series.exogenous[0].shape[1] != width:
+            raise ValueError(
+                f"X: the fit had {width} exogenous values, got {series.exogenous[0].shape[1]}"
+            )
+        return series
+
+    def _pairs(self) -> list[tuple[float, float]]:
+        return list(zip(self._scales.mean, self._scales.deviation, strict=True))
+
+    def _prepare(
+        self, series: Series, phase: int, pairs: list[tuple[float, float]]
+    ) -> list[_Prepared]:
+        result = []
+        season = self._seasons[-1] if self._seasons else 1
+        for k, (values, pair) in enumerate(zip(series.values, pairs, strict=True)):
+            exogenous = series.exogenous[k] if series.exogenous else None
+            x = features(values, exogenous, self._seasons, self._horizon, phase, pair, self._scales)
+            scaled = (values - pair[0]) / pair[1]
+            base = base_forecast(scaled, season, self._horizon)
+            residual = (targets(scaled, self._horizon) - base) / self._scales.residual
+            result.append(_Prepared(x, base, residual))
+        return result
+
+    def _window(self) -> int:
+        if self.window is not None:
+            return check_int("window", self.window, 4)
+        return max(self._seasons[-1] if self._seasons else 0, 4 * self._horizon, 32)
+
+    def _places(
+        self, prepared: list[_Prepared], ends: list[int], window: int
+    ) -> list[tuple[int, int]]:
+        """Each series and step that a training window may start at; at least its last can learn."""
+        places = []
+        for k, end in enumerate(ends):
+            last = end - self._horizon - 1  # the last step whose targets may all be learned
+            first_known = self._seasons[-1] if self._seasons else 0
+            begins = range(0, max(1, last - window + 2))
+            places += [(k, b) for b in begins if b + window - 1 >= first_known and last > b]
+        if not places:
+            raise ValueError("y: is too short to learn from, beside what is held out")
+        return places
+
+    def _batch(
+        self,
+        places: list[tuple[int, int]],
+        prepared: list[_Prepared],
+        ends: list[int],
+        window: int,
+    ) -> Batch:
+        """Windows of x, and the loss of what may be learned at each of their steps."""
+        inputs = prepared[0].x.shape[1]
+        x = np.zeros((window, len(places), inputs), np.float32)
+        residual = np.full((window, len(places), self._horizon), np.nan)
+        lengths = np.empty(len(places), np.int64)
+        for b, (k, begin) in enumerate(places):
+            stop = min(begin + window, ends[k] - self._horizon)
+            lengths[b] = stop - begin
+            x[: stop - begin, b] = prepared[k].x[begin:stop]
+            residual[: stop - begin, b] = prepared[k].residual[begin:stop]
+            # A window at the start of the series is a real start; elsewhere the state comes up.
+            if begin > 0:
+                residual[: window // 4, b] = np.nan
+        weights = np.isfinite(residual).all(axis=2).astype(np.float64)
+        known = np.where(weights[..., None] > 0, residual, 0.0)
+        return Batch(x, lengths, lambda out: self._loss(out, known, weights))
+
+    def _loss(self, out: Any, residual: Floats, weights: Floats) -> tuple[float, Any]:
+        return pinball(out, residual.astype(np.float32), weights, self.quantiles_)
+
+    def _raw(self, p: _Prepared, at: NDArray[np.int64]) -> Floats:
+        """Quantiles of the scaled residuals after some steps, rising: (n, h, Q)."""
+        y, _ = self._network.lstm(p.x[:, None])
+        out = self._network.head(y[at, 0]).astype(np.float64)
+        return np.sort(out.reshape(len(at), self._horizon, -1), axis=2)
+
+    def _quantiles(self, p: _Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
+        """Quantiles of the forecasts made after some steps: (n, h, Q)."""
+        residual = np.sort(self._raw(p, at) + self._shift, axis=2)
+        scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
+        result: Floats = scaled * pair[1] + pair[0]
+        return result
+
+    def _last(self, y: Any, X: Any, phase: int) -> tuple[Series, list[Floats]]:
+        """The forecasts after the last step of each series: (h, Q) each."""
+        check_is_fitted(self)
+        phase = check_int("phase", phase, 0)
+        if y is None:
+            series = self._history
+            if series.exogenous is not None and X is None:
+                raise ValueError(
+                    f"X: must cover the {len(series.values[0])} steps of the training series and "
+                    f"{self._horizon} more, got None"
+                )
+            layout = series.shaped(series.values)
+            series = self._later(layout, X, self._horizon)
+        else:
+            series = self._later(y, X, self._horizon)
+        pairs = self._pairs()
+        results = []
+        for values, p, pair in zip(
+            series.values, self._prepare(series, phase, pairs), pairs, strict=True
+        ):
+            self._refuse_no_base(p, len(values))
+            results.append(self._quantiles(p, np.array([len(values) - 1]), pair)[0])
+        return series, results
+
+    def _refuse_no_base(self, p: _Prepared, known: int) -> None:
+        if np.isnan(p.base[known - 1]).any():
+            raise ValueError(
+                f"y: must have a whole season of {self._seasons[-1]} steps before the forecast, "
+                f"got {known}"
+            )
+
+    def _calibrate(self, prepared: list[_Prepared], held_out: list[NDArray[np.int64]]) -> None:
+        """Shift the ends of each interval so that it covers its level of what was held out."""
+        residual = np.concatenate(
+            [p.residual[at] for p, at in zip(prepared, held_out, strict=True)]
+        )
+        made = np.concatenate([self._raw(p, at) for p, at in zip(prepared, held_out, strict=True)])
+        count = len(residual)
+        for k, level in enumerate(self._levels[::-1]):
+            # How far a value lies outside of its interval, negative inside: (n, h).
+            outside = np.maximum(made[..., k] - residual, residual - made[..., -1 - k])
+            rank = min(1.0, level * (1 + 1 / count))
+            shift = np.quantile(outside, rank, axis=0, method="higher")
+            self._shift[:, k], self._shift[:, -1 - k] = -shift, shift
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_network")

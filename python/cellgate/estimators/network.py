@@ -1,0 +1,145 @@
+"""An LSTM with a linear head, and one step of its training.
+
+Called by training.py, supervised.py and forecaster.py, which say what the head's output means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..lstm import LSTM
+from ..optim import clip_grad_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Literal, TypeAlias
+
+    from numpy.typing import NDArray
+
+    from ..lstm import Float, State
+    from ..optim import Adam
+
+    Readout: TypeAlias = Literal["step", "last", "mean"]
+    # What the head put out -> the loss, and its derivative by that.
+    Loss: TypeAlias = Callable[[Float], tuple[float, Float]]
+
+
+class Batch(NamedTuple):
+    """Sequences that are learned from in one step."""
+
+    x: Float  # (T, B, I)
+    lengths: NDArray[np.int64] | None  # (B,)
+    loss: Loss
+
+
+class Network:
+    """LSTM and head. With D directions the head reads D*H values z and gives W z + b.
+
+    z is, by `readout`, the output at every step ("step"), the state after the last valid step
+    ("last": in the reverse direction, after the first), or the mean of the valid outputs ("mean").
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        readout: Readout,
+        *,
+        hidden_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
+        dtype: str,
+        seed: int,
+    ) -> None:
+        """Draw the weights; the head starts from zero, so that training starts from its bias."""
+        self.readout = readout
+        self.lstm = LSTM(
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            dtype=dtype,
+            seed=seed,
+        )
+        width = hidden_size * (2 if bidirectional else 1)
+        # What Adam changes in place; the names of the LSTM's own have no dot.
+        self.weights: dict[str, Any] = {
+            **self.lstm.state_dict(),
+            "head.weight": np.zeros((output_size, width), self.lstm.dtype),
+            "head.bias": np.zeros(output_size, self.lstm.dtype),
+        }
+
+    def __call__(self, x: Float, lengths: NDArray[np.int64] | None = None) -> Float:
+        """(T, B, I) -> (T, B, K) with the readout "step", else (B, K)."""
+        y, state = self.lstm(x, lengths=lengths)
+        return self.head(self._read(y, state, lengths))
+
+    def head(self, z: Float) -> Float:
+        """(..., D*H) -> (..., K)."""
+        result: Float = z @ self.weights["head.weight"].T + self.weights["head.bias"]
+        return result
+
+    def learn(self, batch: Batch, adam: Adam, clip_norm: float, seed: int) -> float:
+        """One step of training; the loss before it. Left out if a gradient is not finite."""
+        tape = self.lstm.record(batch.x, lengths=batch.lengths, seed=seed)
+        z = self._read(tape.output, tape.state, batch.lengths)
+        loss, d_out = batch.loss(self.head(z))
+        flat = d_out.reshape(-1, d_out.shape[-1])
+        d_output, d_state = self._unread(
+            d_out @ self.weights["head.weight"], tape.output.shape[0], batch.lengths
+        )
+        grads: dict[str, Any] = tape.backward(d_output, d_state, input_gradient=False).parameters  # type: ignore[assignment]
+        grads["head.weight"] = flat.T @ z.reshape(len(flat), -1)
+        grads["head.bias"] = flat.sum(axis=0)
+        if np.isfinite(clip_grad_norm(grads, clip_norm)):
+            adam.step(grads)
+            self._load()
+        return loss
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy of all weights, for `restore`."""
+        return {name: array.copy() for name, array in self.weights.items()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a snapshot, in place, so that Adam keeps hold of the arrays."""
+        for name, array in self.weights.items():
+            array[...] = snapshot[name]
+        self._load()
+
+    def _load(self) -> None:
+        names = (name for name in self.weights if "." not in name)
+        self.lstm.load_state_dict({name: self.weights[name] for name in names})
+
+    def _read(self, y: Float, state: State, lengths: NDArray[np.int64] | None) -> Float:
+        if self.readout == "step":
+            return y
+        if self.readout == "mean":  # y is zero in padding
+            return y.sum(axis=0) / self._counts(y.shape[0], lengths)
+        directions = 2 if self.lstm.bidirectional else 1
+        h = state[0][-directions:]  # (D, B, H) of the last layer
+        return h.swapaxes(0, 1).reshape(h.shape[1], -1)
+
+    def _unread(
+        self, d_z: Float, steps: int, lengths: NDArray[np.int64] | None
+    ) -> tuple[Float | None, Any]:
+        """The derivatives by output and state that those by z stand for."""
+        if self.readout == "step":
+            return d_z, None
+        if self.readout == "mean":
+            shape = (steps, *d_z.shape)
+            return np.broadcast_to(d_z / self._counts(steps, lengths), shape), None
+        directions = 2 if self.lstm.bidirectional else 1
+        d_last = d_z.reshape(len(d_z), directions, -1).swapaxes(0, 1)
+        shape = (self.lstm.num_layers * directions, *d_last.shape[1:])
+        d_h = np.zeros(shape, d_z.dtype)
+        d_h[-directions:] = d_last
+        return None, (d_h, None)
+
+    def _counts(self, steps: int, lengths: NDArray[np.int64] | None) -> Any:
+        if lengths is None:
+            return self.lstm.dtype.type(steps)
+        return lengths[:, None].astype(self.lstm.dtype)

@@ -1,0 +1,169 @@
+"""Time series as users have them, checked, and the features an LSTM reads of them.
+
+Called by forecaster.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..config import check_int, describe
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+class Series(NamedTuple):
+    """S series, each with its exogenous values, and how they came in."""
+
+    values: list[Floats]  # each (T_i,)
+    exogenous: list[Floats] | None  # each (T_i or more, E)
+    layout: str  # "one" (T,), "columns" (T, S) or "list"
+
+    def shaped(self, results: list[Floats]) -> Any:
+        """One result for each series, laid out as the series came."""
+        if self.layout == "one":
+            return results[0]
+        # Of (h,) and (h, Q): the series become the axis behind the steps, as in (T, S).
+        return results if self.layout == "list" else np.stack(results, axis=1)
+
+
+class Scales(NamedTuple):
+    """What is learned of training series to bring all to one scale."""
+
+    mean: list[float]  # of each series
+    deviation: list[float]  # of each series
+    exogenous_mean: Floats  # (E,)
+    exogenous_deviation: Floats  # (E,)
+    residual: Floats  # (h,), of the scaled residuals at 1 .. h steps
+
+
+def checked_series(y: Any, exogenous: Any, ahead: int = 0) -> Series:
+    """Series of y; the exogenous values must cover them and `ahead` steps more."""
+    values: list[Any]
+    if isinstance(y, (list, tuple)) and len(y) and np.ndim(y[0]) > 0:
+        layout, values = "list", [_array(f"y[{k}]", item) for k, item in enumerate(y)]
+        for k, item in enumerate(values):
+            if item.ndim != 1:
+                raise ValueError(f"y[{k}]: must be (T,), got shape {item.shape}")
+    else:
+        array = _array("y", y)
+        if array.ndim not in (1, 2) or 0 in array.shape[1:]:
+            raise ValueError(f"y: must be (T,) or (T, S), got shape {array.shape}")
+        layout = "one" if array.ndim == 1 else "columns"
+        values = [array] if array.ndim == 1 else list(array.T)
+    if exogenous is None:
+        return Series(values, None, layout)
+    if layout == "list":
+        if not isinstance(exogenous, (list, tuple)) or len(exogenous) != len(values):
+            raise ValueError(f"X: must be a list of {len(values)} arrays, as y is")
+        parts = [_array(f"X[{k}]", item) for k, item in enumerate(exogenous)]
+    else:
+        array = _array("X", exogenous)
+        # (T, S, E), or (T, E), the same for all series
+        parts = list(array.swapaxes(0, 1)) if array.ndim == 3 else [array] * len(values)
+    if len(parts) != len(values):
+        raise ValueError(f"X: has {len(parts)} series, and y has {len(values)}")
+    parts = [part[:, None] if part.ndim == 1 else part for part in parts]
+    for k, (part, value) in enumerate(zip(parts, values, strict=True)):
+        name = f"X[{k}]" if layout == "list" else "X"
+        if part.ndim != 2 or part.shape[1] != parts[0].shape[1]:
+            raise ValueError(f"{name}: must be (T, {parts[0].shape[1]}), got shape {part.shape}")
+        if len(part) < len(value) + ahead:
+            wanted = f"the {len(value)} steps of y" + (f" and {ahead} more" if ahead else "")
+            raise ValueError(f"{name}: must cover {wanted}, got {len(part)} steps")
+    return Series(values, parts, layout)
+
+
+def checked_seasons(value: Any) -> tuple[int, ...]:
+    """Season lengths in rising order; () for None."""
+    if value is None:
+        return ()
+    several = value if isinstance(value, (tuple, list, np.ndarray)) else (value,)
+    seasons = tuple(sorted({check_int("season_length", s, 1) for s in several}))
+    if not seasons:
+        raise ValueError("season_length: is empty; for no season pass None")
+    return seasons
+
+
+def base_forecast(values: Floats, season: int, horizon: int) -> Floats:
+    """The seasonal naive forecasts (T, h) from every step; NaN where no season lies before.
+
+    k steps ahead of step t it is y at t + k - m ⌈k / m⌉: the same step of the last season, or y
+    now for a season of 1.
+    """
+    steps = len(values)
+    ahead = np.arange(1, horizon + 1)
+    index = np.arange(steps)[:, None] + ahead - season * -(-ahead // season)
+    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+
+
+def targets(values: Floats, horizon: int) -> Floats:
+    """What comes 1 .. h steps after each step: (T, h); NaN where the series ends before."""
+    padded = np.concatenate([values, np.full(horizon, np.nan)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded[1:], horizon)
+    return np.asarray(windows)
+
+
+def features(
+    values: Floats,
+    exogenous: Floats | None,
+    seasons: tuple[int, ...],
+    horizon: int,
+    phase: int,
+    scale: tuple[float, float],
+    scales: Scales,
+) -> NDArray[np.float32]:
+    """What the LSTM reads at each step: (T, I).
+
+    The value; its differences to the step before and to each season before; sine and cosine of the
+    place within each season; the exogenous values now, at each step of the horizon, and how those
+    differ from the ones a season before, which the forecast starts from.
+    """
+    steps = len(values)
+    scaled = (values - scale[0]) / scale[1]
+    columns = [scaled]
+    columns += [scaled - _lagged(scaled, lag) for lag in sorted({1, *seasons})]
+    time = np.arange(steps) + phase
+    for season in seasons:
+        if season > 2:
+            for harmonic in (1, 2):
+                angle = 2 * np.pi * harmonic / season * time
+                columns += [np.sin(angle), np.cos(angle)]
+    if exogenous is not None:
+        known = (exogenous - scales.exogenous_mean) / scales.exogenous_deviation
+        lack = steps + horizon - len(known)  # beyond what is known of the future, the last value
+        if lack > 0:
+            known = np.concatenate([known, np.repeat(known[-1:], lack, axis=0)])
+        columns += list(known[:steps].T)
+        season = seasons[-1] if seasons else 1
+        for ahead in range(1, horizon + 1):
+            future = known[ahead : ahead + steps]
+            before = ahead - season * -(-ahead // season)  # at most 0
+            columns += list(future.T)
+            columns += list((future - _lagged(known[:steps], -before)).T)
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _lagged(array: Floats, lag: int) -> Floats:
+    """The array `lag` steps before; its first row where there is none."""
+    if lag == 0:
+        return array
+    first = np.repeat(array[:1], min(lag, len(array)), axis=0)
+    return np.concatenate([first, array[:-lag]])
+
+
+def _array(name: str, value: Any) -> Floats:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu" or array.ndim == 0:
+        raise TypeError(f"{name}: must be an array of numbers, got {describe(value)}")
+    result = array.astype(np.float64)
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name}: has NaN or infinity; fill the gaps of a series first")
+    return result

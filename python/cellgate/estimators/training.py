@@ -1,0 +1,156 @@
+"""The training loop of all estimators: epochs, learning rate, early stopping, progress.
+
+Knows batches and losses; what they mean is the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..config import check_bool, check_int, describe
+from ..optim import Adam
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from .network import Batch, Network
+
+SCHEDULES = ("constant", "linear", "cosine", "plateau")
+
+
+class Settings(NamedTuple):
+    """The parameters that all estimators have in common, checked."""
+
+    learning_rate: float
+    schedule: str
+    batch_size: int
+    max_epochs: int
+    patience: int
+    early_stopping: bool
+    validation_fraction: float
+    clip_norm: float
+    weight_decay: float
+
+
+class History(NamedTuple):
+    """What a training did."""
+
+    loss: list[float]  # of each epoch, the mean over its batches, while they were learned
+    validation_loss: list[float]  # of each epoch; empty without validation
+    best_epoch: int  # from 1; the last without validation
+
+
+def checked_settings(estimator: Any) -> Settings:
+    """The settings of an estimator, or the error that names the one at fault."""
+    schedule = estimator.schedule
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
+        names = ", ".join(map(repr, SCHEDULES))
+        raise ValueError(f"schedule: must be one of {names}, got {describe(schedule)}")
+    return Settings(
+        learning_rate=check_real("learning_rate", estimator.learning_rate, above=0),
+        schedule=schedule,
+        batch_size=check_int("batch_size", estimator.batch_size, 1),
+        max_epochs=check_int("max_epochs", estimator.max_epochs, 1),
+        patience=check_int("patience", estimator.patience, 1),
+        early_stopping=check_bool("early_stopping", estimator.early_stopping),
+        validation_fraction=check_real(
+            "validation_fraction", estimator.validation_fraction, above=0, below=1
+        ),
+        clip_norm=check_real("clip_norm", estimator.clip_norm, above=0, infinite=True),
+        weight_decay=check_real("weight_decay", estimator.weight_decay),
+    )
+
+
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    below: float = math.inf,
+    infinite: bool = False,
+) -> float:
+    """`value` as a float of at least 0, or more than `above`, and less than `below`."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise TypeError(f"{name}: must be a number, got {describe(value)}")
+    number = float(value)
+    low_enough = number < below or (infinite and number == math.inf)
+    if not ((number >= 0 if above is None else number > above) and low_enough):
+        wanted = "at least 0" if above is None else f"above {above}"
+        wanted += f" and below {below}" if below < math.inf else "" if infinite else " and finite"
+        raise ValueError(f"{name}: must be {wanted}, got {value}")
+    return number
+
+
+def new_adam(network: Network, settings: Settings) -> Adam:
+    """An optimiser for a network's weights."""
+    return Adam(network.weights, settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def train(
+    network: Network,
+    batches: Callable[[], Iterable[Batch]],
+    batches_per_epoch: int,
+    validation_loss: Callable[[], float] | None,
+    settings: Settings,
+    random: np.random.Generator,
+    verbose: bool,
+) -> History:
+    """Train until `max_epochs`, or until `patience` epochs brought no better validation loss.
+
+    With `validation_loss` the network ends with the weights of its best epoch.
+    """
+    from tqdm import tqdm
+
+    adam = new_adam(network, settings)
+    rate = settings.learning_rate
+    history = History([], [], 0)
+    best_loss, best_epoch, best = math.inf, 0, network.snapshot()
+    since = 0  # epochs without a better loss since the learning rate changed last
+    total = settings.max_epochs * batches_per_epoch
+    with tqdm(total=total, disable=not verbose, unit="batch", desc="epoch 1") as bar:
+        for epoch in range(1, settings.max_epochs + 1):
+            losses = []
+            for k, batch in enumerate(batches()):
+                done = ((epoch - 1) * batches_per_epoch + k) / total
+                adam.lr = rate * _fraction(settings.schedule, min(done, 1.0))
+                seed = int(random.integers(2**63))
+                losses.append(network.learn(batch, adam, settings.clip_norm, seed))
+                bar.update()
+            history.loss.append(float(np.mean(losses)))
+            if not math.isfinite(history.loss[-1]):
+                raise ValueError(
+                    f"the loss became {history.loss[-1]} in epoch {epoch}: lower learning_rate "
+                    f"({settings.learning_rate}), or look for extreme values in the targets"
+                )
+            bar.set_description(f"epoch {epoch + 1}", refresh=False)
+            if validation_loss is None:
+                bar.set_postfix(loss=f"{history.loss[-1]:.4g}")
+                continue
+            loss = validation_loss()
+            history.validation_loss.append(loss)
+            bar.set_postfix(loss=f"{history.loss[-1]:.4g}", validation=f"{loss:.4g}")
+            if loss < best_loss:
+                best_loss, best_epoch, best, since = loss, epoch, network.snapshot(), 0
+                continue
+            since += 1
+            if epoch - best_epoch >= settings.patience:
+                break
+            if settings.schedule == "plateau" and since >= max(1, settings.patience // 3):
+                rate, since = rate / 2, 0
+    if validation_loss is None:
+        return history._replace(best_epoch=len(history.loss))
+    network.restore(best)
+    return history._replace(best_epoch=best_epoch)
+
+
+def _fraction(schedule: str, done: float) -> float:
+    """The learning rate by its start, when `done` of 0 to 1 of the training is over."""
+    if schedule == "linear":
+        return 1 - done
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    return 1.0
