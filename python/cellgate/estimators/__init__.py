@@ -16,7 +16,8 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
+from .classifier import LSTMClassifier
 from .forecaster import LSTMForecaster, Rolling
-from .supervised import LSTMClassifier, LSTMRegressor
+from .regressor import LSTMRegressor
 
 __all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Rolling"]

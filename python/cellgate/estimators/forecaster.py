@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..config import check_int, describe
@@ -24,7 +23,7 @@ from .series import (
     features,
     targets,
 )
-from .training import check_real, checked_settings, new_adam, train
+from .training import check_real, checked_settings, new_adam, random_generator, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..lstm import LSTM
+    from ..optim import Adam
 
     Floats = NDArray[np.float64]
 
@@ -136,6 +136,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     """
 
     lstm_: LSTM
+    _network: Network
+    _random: np.random.Generator
+    _adam: Adam | None
 
     def __init__(
         self,
@@ -429,8 +432,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         prepared = self._prepare(series, 0, self._pairs())
         residual = np.nanstd(np.concatenate([p.residual for p in prepared]), axis=0)
         self._scales = self._scales._replace(residual=np.where(residual > 0, residual, 1.0))
-        state = check_random_state(self.random_state)
-        self._random = np.random.default_rng(int(state.randint(np.iinfo(np.int32).max)))
+        self._random = random_generator(self.random_state)
         self._network = Network(
             prepared[0].x.shape[1],
             self._horizon * len(self.quantiles_),

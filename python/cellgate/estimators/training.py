@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from ..config import check_bool, check_int, describe
 from ..optim import Adam
@@ -83,6 +84,12 @@ def check_real(
         wanted += f" and below {below}" if below < math.inf else "" if infinite else " and finite"
         raise ValueError(f"{name}: must be {wanted}, got {value}")
     return number
+
+
+def random_generator(random_state: Any) -> np.random.Generator:
+    """A generator that `random_state` seeds, in any form that scikit-learn allows."""
+    state = check_random_state(random_state)
+    return np.random.default_rng(int(state.randint(np.iinfo(np.int32).max)))
 
 
 def new_adam(network: Network, settings: Settings) -> Adam:

@@ -1,0 +1,302 @@
+"""What LSTMRegressor and LSTMClassifier share: scikit-learn's conventions around Network and train.
+
+sequences.py checks what comes in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+)
+
+from ..config import check_bool, describe
+from .network import Batch, Network
+from .sequences import (
+    Sequences,
+    checked_readout,
+    checked_sequences,
+    chunks,
+    padded,
+)
+from .training import checked_settings, new_adam, random_generator, train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from ..lstm import LSTM
+    from ..optim import Adam
+
+# One array (T_i, K) for each sequence with per_step, else one row (1, K): of float64 in the
+# regressor, of indices into classes_ in the classifier.
+Targets: TypeAlias = "list[NDArray[Any]]"
+
+
+class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both have in common."""
+
+    lstm_: LSTM
+    _network: Network
+    _random: np.random.Generator
+    _adam: Adam | None
+
+    def __init__(
+        self,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        per_step: bool = False,
+        pooling: str = "last",
+        scale: bool = True,
+        learning_rate: float = 1e-2,
+        schedule: str = "cosine",
+        batch_size: int = 32,
+        max_epochs: int = 100,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        clip_norm: float = 1.0,
+        weight_decay: float = 0.0,
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        """Keep the parameters; `fit` checks them."""
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.per_step = per_step
+        self.pooling = pooling
+        self.scale = scale
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.clip_norm = clip_norm
+        self.weight_decay = weight_decay
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # What differs between the two.
+
+    def _begin_targets(self, y: Any, sequences: Sequences, classes: Any = None) -> Targets:
+        """Learn what targets look like, and give them as numbers."""
+        raise NotImplementedError
+
+    def _later_targets(self, y: Any, sequences: Sequences) -> Targets:
+        """Targets as numbers, in the form that was learned."""
+        raise NotImplementedError
+
+    def _output_size(self) -> int:
+        raise NotImplementedError
+
+    def _batch_loss(self, targets: NDArray[Any], weights: NDArray[Any]) -> Any:
+        raise NotImplementedError
+
+    def _stratify(self, targets: Targets) -> Any:
+        return None
+
+    # Fitting.
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
+        settings = checked_settings(self)
+        verbose = check_bool("verbose", bool(self.verbose))
+        sequences = checked_sequences(self, X, reset=True)
+        targets = self._begin_targets(y, sequences)
+        weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
+        self._begin(sequences, targets)
+        random = self._random
+        held_out: tuple[Sequences, Targets, NDArray[Any]] | None = None
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+                raise TypeError(f"validation_data: must be (X, y), got {describe(validation_data)}")
+            later = checked_sequences(self, validation_data[0], reset=False)
+            later_targets = self._later_targets(validation_data[1], later)
+            held_out = later, later_targets, np.ones(len(later_targets))
+        elif settings.early_stopping:
+            learned, kept = self._split(targets, settings.validation_fraction, random)
+            held_out = sequences.take(kept), [targets[k] for k in kept], weight[kept]
+            sequences, targets = sequences.take(learned), [targets[k] for k in learned]
+            weight = weight[learned]
+        self._learn_scales(sequences, targets)
+
+        def batches() -> Iterator[Batch]:
+            order = random.permutation(len(targets))
+            for begin in range(0, len(order), settings.batch_size):
+                yield self._batch(sequences, targets, weight, order[begin:][: settings.batch_size])
+
+        def validation_loss() -> float:
+            assert held_out is not None
+            return self._loss(*held_out)
+
+        count = -(-len(targets) // settings.batch_size)
+        history = train(
+            self._network, batches, count, validation_loss if held_out else None,
+            settings, random, verbose,
+        )  # fmt: skip
+        self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
+        self.n_iter_ = len(history.loss)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
+        settings = checked_settings(self)
+        first = not hasattr(self, "_network")
+        sequences = checked_sequences(self, X, reset=first)
+        if first:
+            targets = self._begin_targets(y, sequences, classes)
+            self._begin(sequences, targets)
+            self._learn_scales(sequences, targets)
+            self.loss_curve_, self.validation_curve_ = [], []
+            self.best_epoch_ = self.n_iter_ = 0
+        else:
+            targets = self._later_targets(y, sequences)
+        weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
+        if self._adam is None:
+            self._adam = new_adam(self._network, settings)
+        losses = []
+        order = self._random.permutation(len(targets))
+        for begin in range(0, len(order), settings.batch_size):
+            chosen = order[begin : begin + settings.batch_size]
+            batch = self._batch(sequences, targets, weight, chosen)
+            seed = int(self._random.integers(2**63))
+            losses.append(self._network.learn(batch, self._adam, settings.clip_norm, seed))
+        self.loss_curve_.append(float(np.mean(losses)))
+        self.n_iter_ += 1
+        self.best_epoch_ = self.n_iter_
+        return self
+
+    def _begin(self, sequences: Sequences, targets: Targets) -> None:
+        """A new network, and a new generator of all that is random."""
+        self._random = random_generator(self.random_state)
+        self._network = Network(
+            sequences.items[0].shape[1],
+            self._output_size(),
+            checked_readout(self),
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            seed=int(self._random.integers(2**63)),
+        )
+        self.lstm_ = self._network.lstm
+        self._adam = None
+
+    def _split(
+        self, targets: Targets, fraction: float, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which sequences are learned, and which decide when to stop."""
+        if len(targets) < 2:
+            raise ValueError(
+                f"X: early stopping needs at least 2 sequences, got n_samples = {len(targets)}; "
+                "pass early_stopping=False or validation_data"
+            )
+        groups = self._stratify(targets)
+        held = int(np.ceil(fraction * len(targets)))
+        if groups is not None:
+            counts = np.unique(groups, return_counts=True)[1]
+            # scikit-learn splits only if each side can have one of every class.
+            if counts.min() < 2 or min(held, len(targets) - held) < len(counts):
+                groups = None
+        seed = int(random.integers(2**31))
+        learned, kept = train_test_split(
+            np.arange(len(targets)), test_size=held, stratify=groups, random_state=seed
+        )
+        return np.asarray(learned), np.asarray(kept)
+
+    def _learn_scales(self, sequences: Sequences, targets: Targets) -> None:
+        """Mean and standard deviation of each feature, over all valid steps."""
+        features = sequences.items[0].shape[1]
+        self._mean, self._std = np.zeros(features), np.ones(features)
+        if check_bool("scale", self.scale):
+            steps = np.concatenate(sequences.items)
+            self._mean, std = steps.mean(axis=0), steps.std(axis=0)
+            self._std = np.where(std > 0, std, 1.0)
+
+    def _input(self, sequences: Sequences) -> tuple[Any, NDArray[np.int64] | None]:
+        """(T, B, F) scaled, and the lengths unless all are equal."""
+        lengths = sequences.lengths
+        dtype = self._network.lstm.dtype
+        scaled = [((item - self._mean) / self._std).astype(dtype) for item in sequences.items]
+        return padded(scaled, dtype), None if (lengths == lengths[0]).all() else lengths
+
+    def _batch(
+        self,
+        sequences: Sequences,
+        targets: Targets,
+        weight: NDArray[Any],
+        chosen: NDArray[np.int64],
+    ) -> Batch:
+        x, lengths = self._input(sequences.take(chosen))
+        wanted = [targets[k] for k in chosen]
+        weights = weight[chosen]
+        if self._network.readout == "step":
+            valid = np.arange(len(x))[:, None] < sequences.lengths[chosen]
+            weights = np.where(valid, weights, 0.0)  # (T, B)
+            stacked = padded(wanted, wanted[0].dtype)
+        else:
+            stacked = np.concatenate(wanted)
+        return Batch(x, lengths, self._batch_loss(stacked, weights))
+
+    def _loss(self, sequences: Sequences, targets: Targets, weight: NDArray[Any]) -> float:
+        """The mean loss of sequences that are not learned."""
+        total = mass = 0.0
+        for chosen in chunks(sequences, self._width()):
+            batch = self._batch(sequences, targets, weight, chosen)
+            loss, _ = batch.loss(self._network(batch.x, batch.lengths))
+            steps = sequences.lengths[chosen] if self._network.readout == "step" else 1
+            part = float((weight[chosen] * steps).sum())
+            total, mass = total + loss * part, mass + part
+        return total / mass if mass else 0.0
+
+    def _width(self) -> int:
+        width: int = self._network.weights["head.weight"].shape[1]
+        return self._network.lstm.input_size + width
+
+    def _outputs(self, X: Any) -> tuple[Sequences, list[NDArray[Any]]]:
+        """For each sequence what the head puts out: (T_i, K), or (1, K)."""
+        check_is_fitted(self)
+        sequences = checked_sequences(self, X, reset=False)
+        result: list[Any] = [None] * len(sequences.items)
+        for chosen in chunks(sequences, self._width()):
+            part = sequences.take(chosen)
+            out = self._network(*self._input(part)).astype(np.float64)
+            for b, (k, item) in enumerate(zip(chosen, part.items, strict=True)):
+                result[k] = out[: len(item), b] if out.ndim == 3 else out[None, b]
+        return sequences, result
+
+    def _shaped(self, sequences: Sequences, values: list[NDArray[Any]], fill: Any = np.nan) -> Any:
+        """Per step: a list for a list, else an array with `fill` in padding. Else one array."""
+        if self._network.readout != "step":
+            return np.concatenate(values)
+        if sequences.padded_steps is None:
+            return values
+        shape = (len(values), sequences.padded_steps, *values[0].shape[1:])
+        result = np.full(shape, fill, values[0].dtype)
+        for k, value in enumerate(values):
+            result[k, : len(value)] = value
+        return result
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_network")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
