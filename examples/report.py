@@ -196,13 +196,23 @@ def side_by_side(
     return a, b, text
 
 
+# Refuses the import. (None in sys.modules would too, but SciPy looks in there and stumbles over it.)
+NO_TORCH = """
+import runpy, sys
+class Refuse:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("torch is not to be imported here", name="torch")
+sys.meta_path.insert(0, Refuse)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def without_torch(script: Path, *arguments: str | Path) -> str:
     """Run a Python program in a process in which `import torch` fails; what it printed."""
-    code = (
-        "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    command = [sys.executable, "-c", code, str(script), *map(str, arguments)]
+    command = [sys.executable, "-c", NO_TORCH, str(script), *map(str, arguments)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

@@ -70,7 +70,7 @@ def pinball(out: Array, target: Array, weights: Array, quantiles: Array) -> tupl
 
 def softmax(out: Array) -> Array:
     """Of the last axis; new memory."""
-    result = np.exp(out - out.max(axis=-1, keepdims=True))
+    result: Array = np.exp(out - out.max(axis=-1, keepdims=True))
     result /= result.sum(axis=-1, keepdims=True)
     return result
 

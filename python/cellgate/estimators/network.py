@@ -54,7 +54,10 @@ class Network:
         dtype: str,
         seed: int,
     ) -> None:
-        """Draw the weights; the head starts from zero, so that training starts from its bias."""
+        """Draw the weights; the forget gates start open, and the head from zero.
+
+        A forget bias of 1 lets a new network remember (Jozefowicz, Zaremba & Sutskever 2015).
+        """
         self.readout = readout
         self.lstm = LSTM(
             input_size,
@@ -72,6 +75,10 @@ class Network:
             "head.weight": np.zeros((output_size, width), self.lstm.dtype),
             "head.bias": np.zeros(output_size, self.lstm.dtype),
         }
+        for name, array in self.weights.items():
+            if name.startswith("bias_ih"):
+                array[hidden_size : 2 * hidden_size] += 1
+        self._load()
 
     def __call__(self, x: Float, lengths: NDArray[np.int64] | None = None) -> Float:
         """(T, B, I) -> (T, B, K) with the readout "step", else (B, K)."""
@@ -92,7 +99,7 @@ class Network:
         d_output, d_state = self._unread(
             d_out @ self.weights["head.weight"], tape.output.shape[0], batch.lengths
         )
-        grads: dict[str, Any] = tape.backward(d_output, d_state, input_gradient=False).parameters  # type: ignore[assignment]
+        grads: dict[str, Any] = tape.backward(d_output, d_state, input_gradient=False).parameters
         grads["head.weight"] = flat.T @ z.reshape(len(flat), -1)
         grads["head.bias"] = flat.sum(axis=0)
         if np.isfinite(clip_grad_norm(grads, clip_norm)):
@@ -117,11 +124,14 @@ class Network:
     def _read(self, y: Float, state: State, lengths: NDArray[np.int64] | None) -> Float:
         if self.readout == "step":
             return y
+        z: Any
         if self.readout == "mean":  # y is zero in padding
-            return y.sum(axis=0) / self._counts(y.shape[0], lengths)
-        directions = 2 if self.lstm.bidirectional else 1
-        h = state[0][-directions:]  # (D, B, H) of the last layer
-        return h.swapaxes(0, 1).reshape(h.shape[1], -1)
+            z = y.sum(axis=0) / self._counts(y.shape[0], lengths)
+        else:
+            last = state[0][-2 if self.lstm.bidirectional else -1 :]  # (D, B, H)
+            z = last.swapaxes(0, 1).reshape(last.shape[1], -1)
+        result: Float = z
+        return result
 
     def _unread(
         self, d_z: Float, steps: int, lengths: NDArray[np.int64] | None

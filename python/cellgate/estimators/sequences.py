@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from ..config import describe
+from ..config import check_bool, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +143,7 @@ def _item(k: int, x: Any) -> Floats:
 
 
 def _common_features(items: list[Floats]) -> int:
-    features = items[0].shape[1]
+    features: int = items[0].shape[1]
     for k, item in enumerate(items):
         if item.shape[1] != features:
             raise ValueError(f"X[{k}]: has {item.shape[1]} features, and X[0] has {features}")
@@ -152,7 +152,7 @@ def _common_features(items: list[Floats]) -> int:
 
 def _unpadded(name: str, array: Floats) -> list[Floats]:
     """The sequences of an array (n, T, F) without the steps of NaN at their ends."""
-    absent = np.isnan(array).all(axis=2)  # (n, T)
+    absent: Any = np.isnan(array).all(axis=2)  # (n, T)
     steps = array.shape[1]
     lengths = steps - np.argmin(absent[:, ::-1], axis=1)
     lengths[absent.all(axis=1)] = 0
@@ -168,8 +168,6 @@ def _unpadded(name: str, array: Floats) -> list[Floats]:
 
 def checked_readout(estimator: Any) -> Any:
     """The readout of the network that `per_step` and `pooling` ask for."""
-    from ..config import check_bool
-
     if not isinstance(estimator.pooling, str) or estimator.pooling not in ("last", "mean"):
         raise ValueError(f"pooling: must be 'last' or 'mean', got {describe(estimator.pooling)}")
     return "step" if check_bool("per_step", estimator.per_step) else estimator.pooling

@@ -40,7 +40,7 @@ class Settings(NamedTuple):
 class History(NamedTuple):
     """What a training did."""
 
-    loss: list[float]  # of each epoch, the mean over its batches, while they were learned
+    loss: list[float]  # of each epoch, the mean over its sequences, while they were learned
     validation_loss: list[float]  # of each epoch; empty without validation
     best_epoch: int  # from 1; the last without validation
 
@@ -120,14 +120,15 @@ def train(
     total = settings.max_epochs * batches_per_epoch
     with tqdm(total=total, disable=not verbose, unit="batch", desc="epoch 1") as bar:
         for epoch in range(1, settings.max_epochs + 1):
-            losses = []
+            losses, counts = [], []
             for k, batch in enumerate(batches()):
                 done = ((epoch - 1) * batches_per_epoch + k) / total
                 adam.lr = rate * _fraction(settings.schedule, min(done, 1.0))
                 seed = int(random.integers(2**63))
                 losses.append(network.learn(batch, adam, settings.clip_norm, seed))
+                counts.append(batch.x.shape[1])
                 bar.update()
-            history.loss.append(float(np.mean(losses)))
+            history.loss.append(float(np.average(losses, weights=counts)))
             if not math.isfinite(history.loss[-1]):
                 raise ValueError(
                     f"the loss became {history.loss[-1]} in epoch {epoch}: lower learning_rate "
