@@ -196,7 +196,7 @@ def side_by_side(
     return a, b, text
 
 
-# Refuses the import. (None in sys.modules would too, but SciPy looks in there and stumbles over it.)
+# Refuses the import. None in sys.modules would too, but SciPy stumbles over it there.
 NO_TORCH = """
 import runpy, sys
 class Refuse:

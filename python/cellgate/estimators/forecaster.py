@@ -203,7 +203,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """
         settings = checked_settings(self)
         series = self._begin(y, X)
-        prepared = self._prepare(series, 0, self._pairs())
+        prepared = self._prepare(series, 0)
         ends = [len(values) for values in series.values]
         if settings.early_stopping:
             ends = [int(np.ceil(end * (1 - settings.validation_fraction))) for end in ends]
@@ -262,7 +262,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
         series = self._later(y, X)
-        prepared = self._prepare(series, 0, self._pairs())
+        prepared = self._prepare(series, 0)
         self._history = series
         ends, window = [len(values) for values in series.values], self._window()
         places = self._places(prepared, ends, window)
@@ -363,7 +363,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
                 f"start: must leave {self._horizon} steps of y's {shortest}, got {start}"
             )
         forecasts = []
-        for p, pair in zip(self._prepare(series, phase, self._pairs()), self._pairs(), strict=True):
+        for p, pair in zip(self._prepare(series, phase), self._pairs(), strict=True):
             self._refuse_no_base(p, origins[0])
             forecasts.append(self._quantiles(p, origins - 1, pair))
         middle = len(self.quantiles_) // 2
@@ -382,9 +382,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         series = self._later(y, X)
         ours = naive = 0.0
         pairs = self._pairs()
-        for values, p, pair in zip(
-            series.values, self._prepare(series, 0, pairs), pairs, strict=True
-        ):
+        for values, p, pair in zip(series.values, self._prepare(series, 0), pairs, strict=True):
             at = np.arange(3 * len(values) // 4, len(values) - self._horizon)
             if not len(at):
                 raise ValueError(f"y: a quarter of it must be longer than {self._horizon} steps")
@@ -415,26 +413,28 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
                     f"{name}: must have at least {needed} steps (a season, two horizons and two), "
                     f"got {len(values)}"
                 )
-        deviations = [float(values.std()) or 1.0 for values in series.values]
         width = series.exogenous[0].shape[1] if series.exogenous else 0
-        known = np.zeros((1, width))
-        if series.exogenous:
-            parts = zip(series.exogenous, series.values, strict=True)
-            known = np.concatenate([x[: len(v)] for x, v in parts])
-        deviation = known.std(axis=0)
+        self._exogenous = width
         self._scales = Scales(
             [float(values.mean()) for values in series.values],
-            deviations,
-            known.mean(axis=0),
-            np.where(deviation > 0, deviation, 1.0),
+            [float(values.std()) or 1.0 for values in series.values],
+            np.zeros(1),
+            np.ones(1),
             np.ones(self._horizon),
         )
-        prepared = self._prepare(series, 0, self._pairs())
-        residual = np.nanstd(np.concatenate([p.residual for p in prepared]), axis=0)
-        self._scales = self._scales._replace(residual=np.where(residual > 0, residual, 1.0))
+        every = self._prepare(series, 0)
+        read = np.concatenate([p.x for p in every], dtype=np.float64)
+        residual = np.nanstd(np.concatenate([p.residual for p in every]), axis=0)
+        deviation = read.std(axis=0)
+        self._scales = self._scales._replace(
+            feature_mean=read.mean(axis=0),
+            # A column that hardly changes, such as a holiday that comes once, stays as it is.
+            feature_deviation=np.where(deviation > 1e-6, deviation, 1.0),
+            residual=np.where(residual > 0, residual, 1.0),
+        )
         self._random = random_generator(self.random_state)
         self._network = Network(
-            prepared[0].x.shape[1],
+            read.shape[1],
             self._horizon * len(self.quantiles_),
             "step",
             hidden_size=self.hidden_size,
@@ -452,7 +452,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
         """Series of the form that was fitted."""
         check_is_fitted(self)
-        width = len(self._scales.exogenous_mean)
+        width = self._exogenous
         if X is None and width:
             raise ValueError(f"X: the fit had {width} exogenous values, got None")
         if X is not None and not width:
@@ -471,18 +471,17 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     def _pairs(self) -> list[tuple[float, float]]:
         return list(zip(self._scales.mean, self._scales.deviation, strict=True))
 
-    def _prepare(
-        self, series: Series, phase: int, pairs: list[tuple[float, float]]
-    ) -> list[_Prepared]:
+    def _prepare(self, series: Series, phase: int) -> list[_Prepared]:
         result = []
         season = self._seasons[-1] if self._seasons else 1
-        for k, (values, pair) in enumerate(zip(series.values, pairs, strict=True)):
+        for k, (values, pair) in enumerate(zip(series.values, self._pairs(), strict=True)):
             exogenous = series.exogenous[k] if series.exogenous else None
-            x = features(values, exogenous, self._seasons, self._horizon, phase, pair, self._scales)
+            read = features(values, exogenous, self._seasons, self._horizon, phase, pair)
+            x = (read - self._scales.feature_mean) / self._scales.feature_deviation
             scaled = (values - pair[0]) / pair[1]
             base = base_forecast(scaled, season, self._horizon)
             residual = (targets(scaled, self._horizon) - base) / self._scales.residual
-            result.append(_Prepared(x, base, residual))
+            result.append(_Prepared(x.astype(np.float32), base, residual))
         return result
 
     def _window(self) -> int:
@@ -561,9 +560,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             series = self._later(y, X, self._horizon)
         pairs = self._pairs()
         results = []
-        for values, p, pair in zip(
-            series.values, self._prepare(series, phase, pairs), pairs, strict=True
-        ):
+        for values, p, pair in zip(series.values, self._prepare(series, phase), pairs, strict=True):
             self._refuse_no_base(p, len(values))
             results.append(self._quantiles(p, np.array([len(values) - 1]), pair)[0])
         return series, results

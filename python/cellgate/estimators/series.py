@@ -39,8 +39,8 @@ class Scales(NamedTuple):
 
     mean: list[float]  # of each series
     deviation: list[float]  # of each series
-    exogenous_mean: Floats  # (E,)
-    exogenous_deviation: Floats  # (E,)
+    feature_mean: Floats  # (I,), of what `features` gives
+    feature_deviation: Floats  # (I,)
     residual: Floats  # (h,), of the scaled residuals at 1 .. h steps
 
 
@@ -118,18 +118,24 @@ def features(
     horizon: int,
     phase: int,
     scale: tuple[float, float],
-    scales: Scales,
-) -> NDArray[np.float32]:
-    """What the LSTM reads at each step: (T, I).
+) -> Floats:
+    """What the LSTM reads at each step, before it is scaled: (T, I).
 
-    The value; its differences to the step before and to each season before; sine and cosine of the
-    place within each season; the exogenous values now, at each step of the horizon, and how those
+    The value; its differences to the step before and to each season before; the last season's
+    differences to the one before it, at each step of the horizon; sine and cosine of the place
+    within each season; the exogenous values now, at each step of the horizon, and how those
     differ from the ones a season before, which the forecast starts from.
     """
     steps = len(values)
     scaled = (values - scale[0]) / scale[1]
     columns = [scaled]
     columns += [scaled - _lagged(scaled, lag) for lag in sorted({1, *seasons})]
+    if seasons:
+        # How the values that the forecast starts from differ from those a season before them.
+        season = seasons[-1]
+        change = scaled - _lagged(scaled, season)
+        for ahead in range(1, horizon + 1):
+            columns.append(_lagged(change, season * -(-ahead // season) - ahead))
     time = np.arange(steps) + phase
     for season in seasons:
         if season > 2:
@@ -137,7 +143,7 @@ def features(
                 angle = 2 * np.pi * harmonic / season * time
                 columns += [np.sin(angle), np.cos(angle)]
     if exogenous is not None:
-        known = (exogenous - scales.exogenous_mean) / scales.exogenous_deviation
+        known = exogenous
         lack = steps + horizon - len(known)  # beyond what is known of the future, the last value
         if lack > 0:
             known = np.concatenate([known, np.repeat(known[-1:], lack, axis=0)])
@@ -148,7 +154,7 @@ def features(
             before = ahead - season * -(-ahead // season)  # at most 0
             columns += list(future.T)
             columns += list((future - _lagged(known[:steps], -before)).T)
-    return np.stack(columns, axis=1).astype(np.float32)
+    return np.stack(columns, axis=1)
 
 
 def _lagged(array: Floats, lag: int) -> Floats:

@@ -1,0 +1,196 @@
+"""LSTMForecaster: features and targets by hand, forecasts that must come out, scaling out."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+if importlib.util.find_spec("sklearn") is None:
+    if "sklearn" not in os.environ.get("CELLGATE_REQUIRE", ""):
+        pytest.skip("scikit-learn is not installed", allow_module_level=True)
+    raise ModuleNotFoundError("CELLGATE_REQUIRE names sklearn, which is not installed")
+
+from cellgate.estimators import LSTMForecaster
+from cellgate.estimators.series import base_forecast, checked_series, targets
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+SMALL = {"hidden_size": 12, "max_epochs": 4, "steps_per_epoch": 8, "random_state": 0}
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(11)
+
+
+def seasonal(random, steps=500, noise=0.1):
+    time = np.arange(steps)
+    return 10 + np.sin(2 * np.pi * time / 12) * 3 + random.normal(0, noise, steps)
+
+
+def test_targets_and_base_by_hand():
+    values = np.array([10.0, 11, 12, 13, 14, 15])
+    nan = np.nan
+    assert np.array_equal(
+        targets(values, 2),
+        [[11, 12], [12, 13], [13, 14], [14, 15], [15, nan], [nan, nan]],
+        equal_nan=True,
+    )
+    # 1, 2, 3 steps ahead with a season of 2: of y[t - 1], y[t], y[t - 1].
+    base = base_forecast(values, 2, 3)
+    assert np.array_equal(base[0], [nan, 10, nan], equal_nan=True)
+    assert np.array_equal(base[4], [13, 14, 13])
+    assert np.array_equal(base_forecast(values, 1, 2)[3], [13, 13])
+
+
+def test_beats_the_seasonal_naive_forecast(random):
+    y = seasonal(random, 1200, noise=0)
+    for k, step in enumerate(random.normal(0, 0.3, 1200)):  # a level that comes back to its mean
+        drift = step if k == 0 else 0.9 * drift + step
+        y[k] += drift
+    model = LSTMForecaster(12, season_length=12, hidden_size=24, max_epochs=30, random_state=0)
+    model.fit(y[:900])
+    assert model.score(y) > 0.15
+    rolling = model.predict_rolling(y, start=900, step=5)
+    truth = np.stack([y[origin : origin + 12] for origin in rolling.origins])
+    low, high = rolling.quantiles[..., 1], rolling.quantiles[..., -2]
+    assert model.quantiles_[[1, -2]] == pytest.approx([0.1, 0.9])
+    assert 0.65 < np.mean((low <= truth) & (truth <= high)) < 0.93
+    assert (np.diff(rolling.quantiles, axis=-1) >= 0).all()
+
+
+def test_exogenous_values_of_the_future_are_used(random):
+    x = random.standard_normal((900, 1))
+    y = 5 * x[:, 0] + random.normal(0, 0.1, 900)  # nothing but x tells
+    model = LSTMForecaster(3, hidden_size=32, max_epochs=40, learning_rate=0.01, random_state=0)
+    model.fit(y[:700], x)
+    blind = LSTMForecaster(3, **SMALL).fit(y[:700])
+    made = model.predict_rolling(y, x, start=700)
+    truth = np.stack([y[origin : origin + 3] for origin in made.origins])
+    without = blind.predict_rolling(y, start=700).median
+    assert np.abs(made.median - truth).mean() < 0.4 * np.abs(without - truth).mean()
+    future = x.copy()
+    future[702] += 1
+    changed = model.predict(y[:700], future) - model.predict(y[:700], x)
+    assert abs(changed[2]) > 1
+    with pytest.raises(ValueError, match="X: must cover the 700 steps of y and 3 more, got 702"):
+        model.predict(y[:700], x[:702])
+
+
+@pytest.mark.parametrize("layout", ["one", "columns", "list"])
+def test_layouts(random, layout):
+    several = [seasonal(random, 300 + 40 * k) + k for k in range(3)]
+    y = {"one": several[0], "columns": np.stack([s[:300] for s in several], 1), "list": several}
+    model = LSTMForecaster(6, season_length=12, **SMALL).fit(y[layout])
+    made, (low, high) = model.predict(), model.predict_interval(0.8)
+    quantiles = model.predict_quantiles()
+    if layout == "list":
+        assert [m.shape for m in made] == [(6,)] * 3
+        assert [q.shape for q in quantiles] == [(6, 5)] * 3
+        assert all((a <= b).all() for a, b in zip(low, high, strict=True))
+    else:
+        shape = (6,) if layout == "one" else (6, 3)
+        assert made.shape == low.shape == high.shape == shape
+        assert quantiles.shape == (*shape, 5)
+        assert (low <= made).all()
+        assert (made <= high).all()
+
+
+def test_rolling_is_what_single_forecasts_give(random):
+    y = seasonal(random)
+    model = LSTMForecaster(6, season_length=(4, 12), **SMALL).fit(y[:400])
+    rolling = model.predict_rolling(y, start=410, step=7)
+    for origin, quantiles in zip(rolling.origins, rolling.quantiles, strict=True):
+        assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)
+    later = model.predict(y[48:460], phase=48)  # the state has long forgotten the first 48 steps
+    assert np.allclose(later, model.predict(y[:460]), atol=0.05)
+
+
+def test_pickle_clone_and_partial_fit(random):
+    y = seasonal(random)
+    model = LSTMForecaster(6, season_length=12, **SMALL).fit(y[:400])
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(), model.predict())
+    fresh = clone(model)
+    with pytest.raises(NotFittedError):
+        fresh.predict()
+    assert np.array_equal(fresh.fit(y[:400]).predict(), model.predict())
+    again.partial_fit(y)
+    assert len(again.loss_curve_) == len(model.loss_curve_) + 1
+    assert not np.array_equal(again.predict(y[:400]), model.predict())
+    first = LSTMForecaster(6, season_length=12, **SMALL).partial_fit(y)
+    assert first.n_iter_ == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"horizon": 0}, ValueError, "horizon: must be at least 1"),
+        ({"season_length": 2.5}, TypeError, "season_length: must be an integer"),
+        ({"season_length": ()}, ValueError, "season_length: is empty"),
+        ({"levels": (0.5, 1.0)}, ValueError, "levels: must be above 0 and below 1"),
+        ({"window": 3}, ValueError, "window: must be at least 4"),
+        ({"validation_fraction": 0.001}, ValueError, "holds no forecast of 6 steps"),
+    ],
+)
+def test_bad_parameters_are_named(random, change, error, message):
+    settings = {"season_length": 12, **SMALL, "horizon": 6, **change}
+    with pytest.raises(error, match=message):
+        LSTMForecaster(**settings).fit(seasonal(random))
+
+
+def test_bad_series_are_named(random):
+    y = seasonal(random)
+    model = LSTMForecaster(6, season_length=12, **SMALL)
+    for bad, error, message in [
+        (np.where(np.arange(500) == 3, np.nan, y), ValueError, "y: has NaN or infinity"),
+        (y[:20], ValueError, "y: must have at least 26 steps"),
+        ("text", TypeError, "y: must be an array of numbers"),
+        (np.zeros((3, 3, 3)), ValueError, r"y: must be \(T,\) or \(T, S\)"),
+    ]:
+        with pytest.raises(error, match=message):
+            model.fit(bad)
+    model.fit(y)
+    with pytest.raises(ValueError, match=r"level: must be one of \(0.8, 0.95\), got float 0.9"):
+        model.predict_interval(0.9)
+    with pytest.raises(ValueError, match="X: the fit had none"):
+        model.predict(y, np.zeros((506, 1)))
+    with pytest.raises(ValueError, match="y: must have a whole season of 12 steps"):
+        model.predict(y[:7])
+    with pytest.raises(ValueError, match="start: must leave 6 steps"):
+        model.predict_rolling(y, start=496)
+    with pytest.raises(ValueError, match="y: the fit had 1 series, got 2"):
+        model.predict(np.stack([y, y], axis=1))
+    with pytest.raises(ValueError, match=r"X: has 2 series, and y has 1"):
+        checked_series(y, np.zeros((500, 2, 1)))
+
+
+def test_many_series_scale_out_on_dask(random):
+    """The recipe of docs/estimators.md: joblib fits, Dask scores, the model travels by pickle."""
+    if "sklearn" not in os.environ.get("CELLGATE_REQUIRE", ""):
+        pytest.importorskip("distributed")
+    import joblib
+    from dask.distributed import Client, LocalCluster
+
+    several = [seasonal(random, 200) * (k + 1) for k in range(3)]
+    settings = {**SMALL, "max_epochs": 2}
+
+    def fit(y):
+        return LSTMForecaster(6, season_length=12, **settings).fit(y)
+
+    here = [fit(y).predict() for y in several]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        with joblib.parallel_config("dask"):
+            models = joblib.Parallel()(joblib.delayed(fit)(y) for y in several)
+        assert all(np.array_equal(m.predict(), h) for m, h in zip(models, here, strict=True))
+        model = client.scatter(models[0], broadcast=True)
+        parts = [several[0][:150], several[0][:170], several[0]]
+        scored = client.gather(client.map(lambda y, m: m.predict(y), parts, m=model))
+    assert all(np.array_equal(s, models[0].predict(p)) for s, p in zip(scored, parts, strict=True))
