@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-
-if importlib.util.find_spec("sklearn") is None:
-    if "sklearn" not in os.environ.get("CELLGATE_REQUIRE", ""):
-        pytest.skip("scikit-learn is not installed", allow_module_level=True)
-    raise ModuleNotFoundError("CELLGATE_REQUIRE names sklearn, which is not installed")
-
 from cellgate.estimators import LSTMClassifier, LSTMForecaster, LSTMRegressor
 from cellgate.estimators.losses import LOSSES, cross_entropy, pinball
 from cellgate.estimators.network import Batch, Network
