@@ -11,16 +11,17 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from ..config import check_int, describe
+from ..config import check_bool, check_int, describe
+from .highway import Highway
 from .losses import pinball
 from .network import Batch, Network
 from .series import (
     Scales,
     Series,
-    base_forecast,
     checked_seasons,
     checked_series,
     features,
+    seasonal_naive,
     targets,
 )
 from .training import check_real, checked_settings, new_adam, random_generator, train
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from ..optim import Adam
 
     Floats = NDArray[np.float64]
+
+
+LIMIT = 5.0  # standard deviations, of what the network reads: beyond them nothing was learned
 
 
 class Rolling(NamedTuple):
@@ -59,16 +63,17 @@ class _Prepared(NamedTuple):
     """One series, ready for the network."""
 
     x: NDArray[np.float32]  # (T, I)
-    base: Floats  # (T, h), seasonal naive forecasts, scaled
+    base: Floats  # (T, h), linear forecasts, scaled
     residual: Floats  # (T, h), scaled targets less base; NaN where one of them is not known
 
 
 class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     """Forecasts the next `horizon` steps of one or many series, with prediction intervals.
 
-    At every step an LSTM reads the value, its differences to a season before, the place within
-    each season and the exogenous values, and gives quantiles of how far each of the next h steps
-    will lie from the seasonal naive forecast. One model is trained on all series; each is brought
+    A ridge regression for each of the next h steps makes a linear forecast of what the last seasons
+    and the exogenous values brought. At every step an LSTM reads differences, the place within each
+    season and the exogenous values, and gives quantiles of how far the linear forecast will be off. One
+    model is trained on all series; each is brought
     to its own mean and standard deviation. The intervals are widened or narrowed so that they
     cover what they should on the held-out end of the series.
 
@@ -78,8 +83,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         h, the steps that each forecast has.
     season_length : int, sequence of int, or None
         Steps in each season, such as (48, 336) for half-hourly values with a daily and a weekly
-        one. Forecasts correct the seasonal naive forecast of the longest; without a season that of
-        staying as it is now.
+        one.
+    log : bool
+        Whether to forecast the logarithm, for series above 0 whose swings grow with their level.
     hidden_size, num_layers, dropout
         Of the `cellgate.LSTM`.
     levels : sequence of float
@@ -145,6 +151,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         horizon: int = 1,
         *,
         season_length: Any = None,
+        log: bool = False,
         hidden_size: int = 64,
         num_layers: int = 1,
         dropout: float = 0.0,
@@ -166,6 +173,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """Keep the parameters; `fit` checks them."""
         self.horizon = horizon
         self.season_length = season_length
+        self.log = log
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.dropout = dropout
@@ -202,11 +210,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             A parameter or an argument of a wrong type, shape or value; the message names it.
         """
         settings = checked_settings(self)
-        series = self._begin(y, X)
+        held = settings.validation_fraction if settings.early_stopping else 0.0
+        series, ends = self._begin(y, X, held)
         prepared = self._prepare(series, 0)
-        ends = [len(values) for values in series.values]
-        if settings.early_stopping:
-            ends = [int(np.ceil(end * (1 - settings.validation_fraction))) for end in ends]
         batches_per_epoch = check_int("steps_per_epoch", self.steps_per_epoch, 1)
         window = self._window()
         # Only what lies before the held-out end may be a target of training.
@@ -258,7 +264,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """
         settings = checked_settings(self)
         if not hasattr(self, "_network"):
-            self._begin(y, X)
+            self._begin(y, X, 0.0)
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
         series = self._later(y, X)
@@ -380,39 +386,47 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         good as seasonal naive, 1 is without error; higher is better.
         """
         series = self._later(y, X)
+        season = self._seasons[-1] if self._seasons else 1
+        middle = len(self.quantiles_) // 2
         ours = naive = 0.0
-        pairs = self._pairs()
-        for values, p, pair in zip(series.values, self._prepare(series, 0), pairs, strict=True):
+        prepared = self._prepare(series, 0)
+        for values, p, pair in zip(series.values, prepared, self._pairs(), strict=True):
             at = np.arange(3 * len(values) // 4, len(values) - self._horizon)
             if not len(at):
                 raise ValueError(f"y: a quarter of it must be longer than {self._horizon} steps")
-            truth = targets(values, self._horizon)[at]
-            middle = len(self.quantiles_) // 2
+            self._refuse_no_base(p, at[0] + 1)
+            truth = self._undo(targets(values, self._horizon)[at])
+            repeated = self._undo(seasonal_naive(values, season, self._horizon)[at])
             ours += np.abs(self._quantiles(p, at, pair)[..., middle] - truth).sum()
-            naive += np.abs(p.base[at] * pair[1] + pair[0] - truth).sum()
+            naive += np.abs(repeated - truth).sum()
         return float(1 - ours / naive) if naive else float(ours == 0)
 
     # Inside.
 
-    def _begin(self, y: Any, X: Any) -> Series:
-        """Check the parameters and learn the scales; a new network."""
+    def _begin(self, y: Any, X: Any, held: float) -> tuple[Series, list[int]]:
+        """Check the parameters, learn the scales and the highway; a new network.
+
+        Returns the series, and how much of each is learned from when the share `held` is not.
+        """
         self._horizon = check_int("horizon", self.horizon, 1)
         self._seasons = checked_seasons(self.season_length)
+        self._log = check_bool("log", self.log)
         levels = self.levels if isinstance(self.levels, (tuple, list)) else [self.levels]
         checked = [check_real("levels", level, above=0, below=1) for level in levels]
         self._levels = tuple(sorted(set(checked)))
         tails = [(1 - level) / 2 for level in self._levels[::-1]]
         self.quantiles_ = np.array([*tails, 0.5, *(1 - tail for tail in tails[::-1])])
-        series = self._history = checked_series(y, X)
-        season = self._seasons[-1] if self._seasons else 1
-        needed = season + 2 * self._horizon + 2
-        for k, values in enumerate(series.values):
-            if len(values) < needed:
-                name = f"y[{k}]" if series.layout == "list" else "y"
-                raise ValueError(
-                    f"{name}: must have at least {needed} steps (a season, two horizons and two), "
-                    f"got {len(values)}"
-                )
+        self._history = checked_series(y, X)
+        series = self._transformed(self._history)
+        ends = [int(np.ceil(len(values) * (1 - held))) for values in series.values]
+        self._highway = Highway(self._horizon, self._seasons, min(ends))
+        needed = self._highway.needed + 2 * self._horizon
+        if min(ends) < needed:
+            least = int(np.ceil(needed / (1 - held)))
+            raise ValueError(
+                f"y: must have at least {least} steps for this horizon and season_length, "
+                f"got {min(map(len, series.values))}"
+            )
         width = series.exogenous[0].shape[1] if series.exogenous else 0
         self._exogenous = width
         self._scales = Scales(
@@ -422,6 +436,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             np.ones(1),
             np.ones(self._horizon),
         )
+        scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
+        self._highway.fit(scaled, series.exogenous, ends)
         every = self._prepare(series, 0)
         read = np.concatenate([p.x for p in every], dtype=np.float64)
         residual = np.nanstd(np.concatenate([p.residual for p in every]), axis=0)
@@ -447,7 +463,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         self.lstm_, self._adam = self._network.lstm, None
         # Of the scaled residuals, added to each quantile; 0 for the median.
         self._shift = np.zeros((self._horizon, len(self.quantiles_)))
-        return series
+        return series, ends
 
     def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
         """Series of the form that was fitted."""
@@ -457,7 +473,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X: the fit had {width} exogenous values, got None")
         if X is not None and not width:
             raise ValueError("X: the fit had none")
-        series = checked_series(y, X, ahead)
+        series = self._transformed(checked_series(y, X, ahead))
         if len(series.values) != len(self._scales.mean):
             raise ValueError(
                 f"y: the fit had {len(self._scales.mean)} series, got {len(series.values)}"
@@ -468,20 +484,31 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             )
         return series
 
+    def _transformed(self, series: Series) -> Series:
+        if not self._log:
+            return series
+        for k, values in enumerate(series.values):
+            if values.min() <= 0:
+                name = f"y[{k}]" if series.layout == "list" else "y"
+                raise ValueError(f"{name}: must be above 0 with log=True, got {values.min()}")
+        return series._replace(values=[np.log(values) for values in series.values])
+
+    def _undo(self, values: Floats) -> Floats:
+        return np.exp(values) if self._log else values
+
     def _pairs(self) -> list[tuple[float, float]]:
         return list(zip(self._scales.mean, self._scales.deviation, strict=True))
 
     def _prepare(self, series: Series, phase: int) -> list[_Prepared]:
         result = []
-        season = self._seasons[-1] if self._seasons else 1
         for k, (values, pair) in enumerate(zip(series.values, self._pairs(), strict=True)):
             exogenous = series.exogenous[k] if series.exogenous else None
             read = features(values, exogenous, self._seasons, self._horizon, phase, pair)
             x = (read - self._scales.feature_mean) / self._scales.feature_deviation
             scaled = (values - pair[0]) / pair[1]
-            base = base_forecast(scaled, season, self._horizon)
+            base = self._highway(scaled, exogenous)
             residual = (targets(scaled, self._horizon) - base) / self._scales.residual
-            result.append(_Prepared(x.astype(np.float32), base, residual))
+            result.append(_Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual))
         return result
 
     def _window(self) -> int:
@@ -496,7 +523,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         places = []
         for k, end in enumerate(ends):
             last = end - self._horizon - 1  # the last step whose targets may all be learned
-            first_known = self._seasons[-1] if self._seasons else 0
+            first_known = self._highway.needed - 1
             begins = range(0, max(1, last - window + 2))
             places += [(k, b) for b in begins if b + window - 1 >= first_known and last > b]
         if not places:
@@ -540,8 +567,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """Quantiles of the forecasts made after some steps: (n, h, Q)."""
         residual = np.sort(self._raw(p, at) + self._shift, axis=2)
         scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
-        result: Floats = scaled * pair[1] + pair[0]
-        return result
+        return self._undo(scaled * pair[1] + pair[0])
 
     def _last(self, y: Any, X: Any, phase: int) -> tuple[Series, list[Floats]]:
         """The forecasts after the last step of each series: (h, Q) each."""
@@ -568,8 +594,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     def _refuse_no_base(self, p: _Prepared, known: int) -> None:
         if np.isnan(p.base[known - 1]).any():
             raise ValueError(
-                f"y: must have a whole season of {self._seasons[-1]} steps before the forecast, "
-                f"got {known}"
+                f"y: must have at least {self._highway.needed} steps before a forecast, got {known}"
             )
 
     def _calibrate(self, prepared: list[_Prepared], held_out: list[NDArray[np.int64]]) -> None:

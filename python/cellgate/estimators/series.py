@@ -92,15 +92,13 @@ def checked_seasons(value: Any) -> tuple[int, ...]:
     return seasons
 
 
-def base_forecast(values: Floats, season: int, horizon: int) -> Floats:
-    """The seasonal naive forecasts (T, h) from every step; NaN where no season lies before.
+def seasonal_naive(values: Floats, season: int, horizon: int) -> Floats:
+    """The forecasts (T, h) that repeat the last season; NaN where none lies before.
 
-    k steps ahead of step t it is y at t + k - m ⌈k / m⌉: the same step of the last season, or y
-    now for a season of 1.
+    k steps ahead of step t it is y at t + k - m ⌈k / m⌉: y now for a season of 1.
     """
-    steps = len(values)
     ahead = np.arange(1, horizon + 1)
-    index = np.arange(steps)[:, None] + ahead - season * -(-ahead // season)
+    index = np.arange(len(values))[:, None] + ahead - season * -(-ahead // season)
     return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
 
 
@@ -121,21 +119,25 @@ def features(
 ) -> Floats:
     """What the LSTM reads at each step, before it is scaled: (T, I).
 
-    The value; its differences to the step before and to each season before; the last season's
-    differences to the one before it, at each step of the horizon; sine and cosine of the place
-    within each season; the exogenous values now, at each step of the horizon, and how those
-    differ from the ones a season before, which the forecast starts from.
+    Nothing in it tells the level of the series, which may wander off to where the training never
+    was: differences to the step before, to the mean of the last season, and to a season before;
+    the shape of the last season against the one before it, at each step of the horizon; sine and
+    cosine of the place within each season; the exogenous values now, at each step of the horizon,
+    and how those differ from the ones a season before, which the forecast starts from.
     """
     steps = len(values)
     scaled = (values - scale[0]) / scale[1]
-    columns = [scaled]
-    columns += [scaled - _lagged(scaled, lag) for lag in sorted({1, *seasons})]
+    columns = [scaled - lagged(scaled, 1)]
+    columns += [scaled - trailing_mean(scaled, span) for span in seasons or (4 * horizon,)]
+    columns += [scaled - lagged(scaled, lag) for lag in seasons[:-1]]
     if seasons:
-        # How the values that the forecast starts from differ from those a season before them.
         season = seasons[-1]
-        change = scaled - _lagged(scaled, season)
+        change = scaled - lagged(scaled, season)
+        level = trailing_mean(change, seasons[0])
+        columns += [change - level, level - lagged(level, seasons[0])]
+        # How the season that the forecast starts from differs in shape from the one before it.
         for ahead in range(1, horizon + 1):
-            columns.append(_lagged(change, season * -(-ahead // season) - ahead))
+            columns.append(lagged(change - level, season * -(-ahead // season) - ahead))
     time = np.arange(steps) + phase
     for season in seasons:
         if season > 2:
@@ -153,11 +155,20 @@ def features(
             future = known[ahead : ahead + steps]
             before = ahead - season * -(-ahead // season)  # at most 0
             columns += list(future.T)
-            columns += list((future - _lagged(known[:steps], -before)).T)
+            columns += list((future - lagged(known[:steps], -before)).T)
     return np.stack(columns, axis=1)
 
 
-def _lagged(array: Floats, lag: int) -> Floats:
+def trailing_mean(array: Floats, steps: int) -> Floats:
+    """The mean of the last `steps` values, itself included, or of as many as there are."""
+    sums = np.concatenate([[0.0], array.cumsum()])
+    stop = np.arange(1, len(array) + 1)
+    begin = np.maximum(stop - steps, 0)
+    result: Floats = (sums[stop] - sums[begin]) / (stop - begin)
+    return result
+
+
+def lagged(array: Floats, lag: int) -> Floats:
     """The array `lag` steps before; its first row where there is none."""
     if lag == 0:
         return array

@@ -1,0 +1,596 @@
+"""Model English text with LSTMs, by characters and by subwords, and let one of them write.
+
+Two language models learn the same text: one reads characters, the other subwords (byte-pair
+encoding, learned from the training part), and both are regularised like the AWD-LSTM of Merity,
+Keskar and Socher (2017): weight drop on the recurrent weights, the same dropout mask at every step
+between embedding, LSTM layers and output, tied embeddings. Baselines are xz and modified Kneser-Ney
+n-grams over the same characters and subwords, of the order that is best on the validation part. All
+are given in bits per character of the same held-out text, so that they compare. "LSTM + n-gram"
+mixes the probabilities of the two, with one weight, chosen on the validation part.
+
+The text is the first of these that is there:
+
+- `--text FILE`, in UTF-8;
+- the New Testament of the King James Bible, 0.9 million characters, from Debian's and Ubuntu's
+  packages (`apt install bible-kjv-text bible-kjv`; the text is in the public domain, the program
+  that unpacks it is under the GPL, version 2 or later);
+- the topics of Python's `help()`, 0.35 million characters without the paragraphs that are there
+  more than once; they come with Python (PSF licence).
+
+The last 5 % (at most 100,000 characters) is the test part, as much before it the validation part.
+The program prints the losses as the models train, the final table, the time of nn.LSTM beside ours,
+and a text that the saved model wrote in a process without torch (language_model_serving.py). It
+draws the losses, and a held-out passage with the surprise at each token. `--quick` takes about half
+a minute; so short a training leaves the LSTMs behind the n-grams, and only the mixture is ahead.
+Needs: `pip install torch tokenizers matplotlib tqdm`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import lzma
+import math
+import shutil
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cellgate
+import numpy as np
+from report import Clock, Table, arguments, missing, need, picture, side_by_side, without_torch
+
+torch = need("torch", "torch")
+tokenizers = need("tokenizers", "tokenizers")
+tqdm = need("tqdm", "tqdm").tqdm
+import cellgate.torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.functional import cross_entropy, dropout  # noqa: E402
+from torch.nn.utils import parametrize  # noqa: E402
+
+# Words with the space before them, other marks, spaces, ends of line: no subword crosses these.
+# ASCII classes only: they mean the same here and in Python's `re`, which the serving program uses.
+PIECES = r" ?[A-Za-z]+| ?[^A-Za-z \n]+| +|\n"
+METRIC = "bits per character"
+SERVING = Path(__file__).with_name("language_model_serving.py")
+SHARES = np.linspace(0, 1, 51)  # of the LSTM in a mixture
+MINIMUM = 50_000  # characters
+UNKNOWN = "\ufffd"  # instead of characters that the training part does not have, for all methods
+
+
+class Sizes(NamedTuple):
+    """A model and its training."""
+
+    subwords: int  # in the vocabulary; 0 for characters
+    orders: int  # of n-grams, at most
+    width: int  # of the embedding and of each layer
+    layers: int
+    dropout: float  # of the values between layers
+    weight_drop: float  # of the recurrent weights
+    rows: int  # places of the text that are read side by side
+    steps: int  # between two updates
+    learning_rate: float
+    tokens: int  # to read in all: what decides on the number of epochs
+
+
+FULL = {
+    "characters": Sizes(0, 10, 256, 1, 0.05, 0.05, 16, 80, 4e-3, 2_000_000),
+    "subwords": Sizes(1000, 6, 256, 1, 0.25, 0.25, 16, 40, 4e-3, 2_300_000),
+}
+QUICK = {
+    "characters": Sizes(0, 10, 160, 1, 0.0, 0.05, 16, 64, 6e-3, 200_000),
+    "subwords": Sizes(500, 6, 160, 1, 0.15, 0.15, 8, 40, 6e-3, 450_000),
+}
+QUICK_CHARACTERS = 200_000
+
+
+# --- The text -------------------------------------------------------------------------------------
+
+
+def read_text(path: Path | None) -> tuple[str, str]:
+    """The text, and where it is from."""
+    if path is not None:
+        try:
+            return path.read_text(encoding="utf-8"), path.name
+        except (OSError, ValueError) as error:
+            missing(str(path), f"cannot be read as UTF-8 ({error})")
+    if program := shutil.which("bible"):
+        command = [program, "-f", "mat1:1-rev22:21"]
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        verses = [line.partition(" ")[2] for line in result.stdout.splitlines()]
+        if len(verses) > 7_000:  # else the package with the text is not there
+            source = "New Testament, King James (Debian's bible-kjv-text; public domain)"
+            return "\n".join(verses), source
+    from pydoc_data.topics import topics
+
+    # Topics quote each other, with other indents: what was seen word for word would make the
+    # held-out part easy. Each paragraph becomes one line, and counts once.
+    paragraphs = [p for name in sorted(topics) for p in topics[name].split("\n\n")]
+    lines = dict.fromkeys(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return "\n".join(lines), "topics of Python's help() (pydoc_data; PSF licence)"
+
+
+class Parts(NamedTuple):
+    train: str
+    validation: str
+    test: str
+
+
+def split(text: str) -> Parts:
+    held_out = min(len(text) // 20, 100_000)
+    first, second = len(text) - 2 * held_out, len(text) - held_out
+    known = set(text[:first])
+    rest = "".join(c if c in known else UNKNOWN for c in text[first:])
+    return Parts(text[:first], rest[: second - first], rest[second - first :])
+
+
+class Vocabulary(NamedTuple):
+    """How text becomes numbers: characters, and the pairs to merge, in their order."""
+
+    units: list[str]
+    merges: list[tuple[str, str]]
+    tokenizer: Any
+
+    @classmethod
+    def learn(cls, text: str, subwords: int) -> Vocabulary:
+        alphabet = sorted({*text, UNKNOWN})
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+            tokenizers.Regex(PIECES), "isolated"
+        )
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=max(subwords, len(alphabet)),
+            initial_alphabet=alphabet,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator([text], trainer)
+        model = json.loads(tokenizer.to_str())["model"]
+        units = sorted(model["vocab"], key=model["vocab"].__getitem__)
+        return cls(units, [tuple(pair) for pair in model["merges"]], tokenizer)
+
+    def encode(self, text: str) -> np.ndarray:
+        numbers = np.array(self.tokenizer.encode(text).ids)
+        assert "".join(self.units[i] for i in numbers) == text
+        return numbers
+
+
+# --- Baselines ------------------------------------------------------------------------------------
+
+
+class KneserNey:
+    """Interpolated modified Kneser-Ney n-grams (Chen and Goodman 1999) of all orders up to one."""
+
+    def __init__(self, text: np.ndarray, vocabulary: int, orders: int) -> None:
+        self.vocabulary = vocabulary
+        self.levels: list[dict[str, Any]] = []
+        context, last = np.zeros(len(text), np.int64), None
+        for n in range(orders + 1):
+            # A gram's key is the number of its context, which is a gram of one less, and its last.
+            keys, first, number, counts = np.unique(
+                context * vocabulary + text[n:],
+                return_index=True,
+                return_inverse=True,
+                return_counts=True,
+            )
+            if last is not None:  # lower orders count in how many contexts a gram occurs
+                continued = np.bincount(last[1:][first], minlength=len(self.levels[-1]["keys"]))
+                self.levels[-1]["lower"] = self.statistics(self.levels[-1]["keys"], continued)
+            self.levels.append({"keys": keys, "highest": self.statistics(keys, counts)})
+            context, last = number[:-1], number
+
+    def statistics(self, keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of each gram the discounted count, of each context the total and what was discounted."""
+        ones, twos, threes, fours = (max(1, np.count_nonzero(counts == k)) for k in (1, 2, 3, 4))
+        y = ones / (ones + 2 * twos)
+        some = [1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes]
+        discount = np.clip([0, *some], 0, [0, 1, 2, 3])[np.minimum(counts, 3)]
+        contexts = keys // self.vocabulary
+        total = np.bincount(contexts, counts)
+        return np.maximum(counts - discount, 0), total, np.bincount(contexts, discount)
+
+    def bits(self, text: np.ndarray) -> list[np.ndarray]:
+        """-log2 of the probability of each token: one array for each order, from 1."""
+        result = []
+        lower = np.full(len(text), 1 / self.vocabulary)
+        context = np.zeros(len(text), np.int64)  # -1 where training has not seen it
+        for level in self.levels:
+            keys = context * self.vocabulary + text
+            number = np.minimum(np.searchsorted(level["keys"], keys), len(level["keys"]) - 1)
+            seen = (level["keys"][number] == keys) & (context >= 0)
+
+            def probability(statistics: tuple[np.ndarray, ...]) -> np.ndarray:
+                discounted, total, rest = statistics
+                # A context at the very end of the training text has nothing after it.
+                inside = (context >= 0) & (context < len(total))  # noqa: B023
+                at = np.where(inside, context, 0)  # noqa: B023
+                inside &= total[at] > 0
+                mass = np.where(seen, discounted[number], 0) + rest[at] * lower  # noqa: B023
+                return np.where(inside, mass / np.maximum(total[at], 1), lower)  # noqa: B023
+
+            result.append(-np.log2(probability(level["highest"])))
+            if "lower" in level:
+                lower = probability(level["lower"])
+            number = np.where(seen, number, -1)
+            context = np.concatenate([[-1], number[:-1]])
+        return result[:-1]
+
+
+def xz_size(text: str) -> int:
+    return len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+
+
+def mixed(weight: float, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Bits of the mixture of two models, from theirs."""
+    return -np.log2(weight * 2.0**-a + (1 - weight) * 2.0**-b)
+
+
+# --- The model ------------------------------------------------------------------------------------
+
+
+class WeightDrop(nn.Module):
+    """A parametrization: at each update other recurrent weights are zero (Merity et al. 2017)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return dropout(weight, self.p, self.training)
+
+
+class LockedDropout(nn.Module):
+    """One mask for all time steps of a row (Gal and Ghahramani 2016)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (T, B, width)
+        return x * dropout(torch.ones_like(x[:1]), self.p, self.training)
+
+
+State = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+class LanguageModel(nn.Module):
+    """Predicts each token from those before it."""
+
+    def __init__(self, vocabulary: int, sizes: Sizes, lstm: type[nn.LSTM]) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, sizes.width)
+        self.layers = nn.ModuleList(lstm(sizes.width, sizes.width) for _ in range(sizes.layers))
+        self.dropout = LockedDropout(sizes.dropout)
+        self.output = nn.Linear(sizes.width, vocabulary)
+        self.output.weight = self.embedding.weight  # tied
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.zeros_(self.output.bias)
+        for layer in self.layers if sizes.weight_drop else ():
+            drop = WeightDrop(sizes.weight_drop)
+            parametrize.register_parametrization(layer, "weight_hh_l0", drop)
+
+    def forward(self, text: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
+        x, new = self.dropout(self.embedding(text)), []
+        for k, layer in enumerate(self.layers):
+            with parametrize.cached():  # nn.LSTM asks for its weights twice: the same mask, please
+                y, final = layer(x, None if state is None else state[k])
+            x = self.dropout(x + y if k else y)  # with the sum, two layers learn as soon as one
+            new.append(final)
+        return self.output(x), new
+
+    @torch.no_grad()
+    def bits(self, text: np.ndarray, before: int, chunk: int = 4096) -> np.ndarray:
+        """-log2 of the probability of each token, after the token `before`, in one stream."""
+        self.eval()
+        numbers, state, parts = torch.from_numpy(np.concatenate([[before], text])), None, []
+        for i in range(0, len(text), chunk):
+            piece = numbers[i : i + chunk + 1, None]
+            logits, state = self(piece[:-1], state)
+            parts.append(cross_entropy(logits[:, 0], piece[1:, 0], reduction="none"))
+        return torch.cat(parts).double().numpy() / math.log(2)
+
+
+def train(
+    name: str, model: LanguageModel, sizes: Sizes, text: np.ndarray, valid: np.ndarray, scale: float
+) -> list[tuple[float, float]]:
+    """Train, and end with the weights that were best on the validation part.
+
+    Returns (tokens read, validation bits per character); `scale` is tokens to a character.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=sizes.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+    )
+    length = len(text) // sizes.rows  # of a row
+    chunks = max(1, (length - 1) // sizes.steps)
+    updates = max(chunks, sizes.tokens // (sizes.rows * sizes.steps))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, sizes.learning_rate, updates, pct_start=0.05, cycle_momentum=False
+    )
+    every = max(1, updates // 12)
+    best, curve, state = math.inf, [], None
+    kept: dict[str, torch.Tensor] = {}
+    numbers = torch.from_numpy(text)
+    with tqdm(total=updates, desc=name, disable=None) as bar:
+        for update in range(updates):
+            chunk = update % chunks
+            if chunk == 0:  # rows that begin at other places in each epoch
+                start = int(torch.randint(len(text) - chunks * sizes.steps, ()))
+                table = numbers.roll(-start)[: length * sizes.rows].view(sizes.rows, length).T
+                state = None
+            piece = table[chunk * sizes.steps :][: sizes.steps + 1]
+            model.train()
+            logits, state = model(piece[:-1], state)
+            state = [(h.detach(), c.detach()) for h, c in state]
+            loss = cross_entropy(logits.flatten(0, 1), piece[1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            if (update + 1) % every == 0 or update + 1 == updates:
+                value = model.bits(valid, int(text[-1])).mean() * scale
+                tokens = (update + 1) * sizes.rows * sizes.steps
+                curve.append((tokens, value))
+                bar.set_postfix_str(f"{value:.3f} bits per character")
+                if bar.disable:
+                    print(f"{name}: {tokens:,} tokens, validation {value:.3f} bits per character")
+                if value < best:
+                    best, kept = value, copy.deepcopy(model.state_dict())
+    model.load_state_dict(kept)
+    return curve
+
+
+def plain_weights(model: LanguageModel) -> dict[str, torch.Tensor]:
+    """The weights without what drops some of them."""
+    model.eval()
+    weights = {"embedding.weight": model.embedding.weight, "output.bias": model.output.bias}
+    for k, layer in enumerate(model.layers):
+        for name in layer._flat_weights_names:
+            weights[f"layers.{k}.{name}"] = getattr(layer, name)
+    return {name: weight.detach() for name, weight in weights.items()}
+
+
+def same_step(ours: LanguageModel, theirs: LanguageModel, piece: torch.Tensor) -> None:
+    """Check that both give the same loss and gradients under the same masks."""
+    losses = []
+    for model in (ours, theirs):
+        torch.manual_seed(1)
+        logits, _ = model.train()(piece[:-1])
+        losses.append(cross_entropy(logits.flatten(0, 1), piece[1:].flatten()))
+        model.zero_grad()
+        losses[-1].backward()
+    torch.testing.assert_close(*losses)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+
+
+def times_beside_torch(model: LanguageModel, sizes: Sizes, text: np.ndarray, table: Table) -> None:
+    """nn.LSTM in the same model: a training step, and text read and written in one stream."""
+    kinds = len(model.embedding.weight)
+    ours, theirs = (LanguageModel(kinds, sizes, lstm) for lstm in (cellgate.torch.LSTM, nn.LSTM))
+    for each in (ours, theirs):
+        each.load_state_dict(model.state_dict())
+    piece = torch.from_numpy(text[: sizes.rows * (sizes.steps + 1)]).view(sizes.rows, -1).T
+    same_step(ours, theirs, piece)
+
+    def step(model: LanguageModel, optimizer: torch.optim.Optimizer) -> None:
+        logits, _ = model(piece[:-1])
+        optimizer.zero_grad()
+        cross_entropy(logits.flatten(0, 1), piece[1:].flatten()).backward()
+        optimizer.step()
+
+    steps = [partial(step, m.train(), torch.optim.AdamW(m.parameters())) for m in (ours, theirs)]
+    table.note("Training step: " + side_by_side(*steps)[2])
+
+    weights = plain_weights(model)
+    weights["output.weight"] = weights["embedding.weight"]
+    plain = []  # nobody would keep the weight drop when training has ended
+    for lstm in (cellgate.torch.LSTM, nn.LSTM):
+        plain.append(LanguageModel(kinds, sizes._replace(weight_drop=0.0), lstm).eval())
+        plain[-1].load_state_dict(weights)
+    reads = [partial(m.bits, text[1:4096], int(text[0])) for m in plain]
+    np.testing.assert_allclose(reads[0](), reads[1](), rtol=1e-3, atol=1e-4)
+    table.note("Reading 4095 tokens in one stream: " + side_by_side(*reads)[2])
+
+    def write(model: LanguageModel) -> None:
+        token, state = torch.zeros((1, 1), dtype=torch.int64), None
+        for _ in range(300):
+            logits, state = model(token, state)
+            token = torch.multinomial(logits[0].softmax(1), 1)
+
+    with torch.inference_mode():
+        a, b, _ = side_by_side(*[partial(write, m) for m in plain], rounds=3)
+    table.note(
+        f"Writing text, step by step: {300 / a:.0f} tokens per second with cellgate.torch.LSTM, "
+        f"{300 / b:.0f} with torch.nn.LSTM"
+    )
+
+
+# --- The study ------------------------------------------------------------------------------------
+
+
+class Best(NamedTuple):
+    """The model with the best validation part so far, and what it needs."""
+
+    validation: float
+    unit: str
+    model: LanguageModel
+    sizes: Sizes
+    vocabulary: Vocabulary
+    tokens: list[np.ndarray]  # of the three parts
+    bits: np.ndarray  # of the tokens of the test part
+
+
+def study(
+    unit: str, sizes: Sizes, parts: Parts, seeds: int, table: Table, curves: dict[str, Any]
+) -> Best:
+    """Baseline and LSTMs over one kind of unit; the rows of the table."""
+    vocabulary = Vocabulary.learn(parts.train, sizes.subwords)
+    tokens = [vocabulary.encode(part) for part in parts]
+    scales = [len(t) / len(part) for t, part in zip(tokens, parts, strict=True)]
+    kinds = len(vocabulary.units)
+    print(f"{unit}: {kinds} different ones, {1 / scales[0]:.2f} characters each")
+
+    with Clock() as fitting:
+        ngrams = KneserNey(tokens[0], kinds, sizes.orders)
+    validation = ngrams.bits(tokens[1])
+    order = min(range(sizes.orders), key=lambda n: validation[n].mean())
+    with Clock() as reading:
+        ngram_test = ngrams.bits(tokens[2])[order]
+    ngram_validation = validation[order]
+    value = ngram_validation.mean() * scales[1]
+    print(f"Kneser-Ney {order + 1}-grams of {unit}: validation {value:.3f} bits per character")
+    table.add(
+        f"Kneser-Ney {order + 1}-gram, {unit}",
+        {METRIC: [ngram_test.mean() * scales[2]]},
+        fitting.seconds,
+        reading.seconds,
+    )
+
+    best, training, inference = None, [], []
+    alone, together, weights = [], [], []
+    curves[unit] = {"n-gram": value, "ours": []}
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        model = LanguageModel(kinds, sizes, cellgate.torch.LSTM)
+        with Clock() as clock:
+            curve = train(f"{unit}, seed {seed}", model, sizes, tokens[0], tokens[1], scales[1])
+        training.append(clock.seconds)
+        curves[unit]["ours"].append([(t / scales[0], bits) for t, bits in curve])
+        a = model.bits(tokens[1], int(tokens[0][-1]))
+        means = [mixed(w, a, ngram_validation).mean() for w in SHARES]
+        weights.append(SHARES[int(np.argmin(means))])
+        with Clock() as clock:
+            bits = model.bits(tokens[2], int(tokens[1][-1]))
+        inference.append(clock.seconds)
+        alone.append(bits.mean() * scales[2])
+        together.append(mixed(weights[-1], bits, ngram_test).mean() * scales[2])
+        if best is None or a.mean() * scales[1] < best.validation:
+            validated = float(a.mean() * scales[1])
+            best = Best(validated, unit, model, sizes, vocabulary, tokens, bits)
+    assert best is not None
+    seconds, reads = float(np.mean(training)), float(np.mean(inference))
+    table.add(f"LSTM, {unit}", {METRIC: alone}, seconds, reads, ours=True)
+    table.add(
+        f"LSTM + n-gram, {unit}",
+        {METRIC: together},
+        seconds + fitting.seconds,
+        reads + reading.seconds,
+        ours=True,
+    )
+    print(f"weight of the LSTM beside the n-grams, {unit}: {np.mean(weights):.2f}")
+    return best
+
+
+def draw(path: Path, curves: dict[str, Any], best: Best) -> None:
+    """The losses as the models train, and the surprise at each token of a held-out passage."""
+    with picture(path, 11, 8) as figure:
+        above, below = figure.subplots(2)
+        for (unit, lines), color in zip(curves.items(), ("tab:blue", "tab:orange"), strict=True):
+            for k, line in enumerate(lines["ours"]):
+                label = f"LSTM, {unit}" if k == 0 else None
+                x, y = zip(*line, strict=True)
+                above.plot(np.array(x) / 1e6, y, ".-", color=color, label=label)
+            above.axhline(lines["n-gram"], color=color, ls="--", label=f"Kneser-Ney, {unit}")
+        above.set(
+            xlabel="million characters read in training",
+            ylabel="bits per character",
+            title="Validation part",
+        )
+        above.set_ylim(top=min(above.get_ylim()[1], 2.2 * min(y)))
+        above.legend()
+        columns, rows = 96, 14
+        units = [best.vocabulary.units[i] for i in best.tokens[2][: columns * rows]]
+        cells = [
+            (c, bits)
+            for unit, bits in zip(units, best.bits, strict=False)
+            for c in unit.replace("\n", "¶")
+        ][: columns * rows]
+        surprise = np.zeros(columns * rows)
+        surprise[: len(cells)] = [bits for _, bits in cells]
+        image = below.imshow(
+            surprise.reshape(rows, columns), cmap="Reds", vmin=0, vmax=10, aspect="auto", alpha=0.8
+        )
+        for i, (c, _) in enumerate(cells):
+            below.text(i % columns, i // columns, c, family="monospace", ha="center", va="center")
+        below.set_axis_off()
+        below.set_title(f"Held-out text, by the surprise at each token (LSTM, {best.unit})")
+        figure.colorbar(image, ax=below, label="bits", shrink=0.8)
+
+
+def save(path: Path, best: Best) -> None:
+    """The weights and all that the serving program needs to read and write text."""
+    weights = plain_weights(best.model)
+    metadata = {
+        "units": best.vocabulary.units,
+        "merges": best.vocabulary.merges,
+        "pieces": PIECES,
+        "unknown": UNKNOWN,
+        "width": best.sizes.width,
+        "layers": best.sizes.layers,
+    }
+    save_file(weights, path, metadata={name: json.dumps(value) for name, value in metadata.items()})
+
+
+def serve(output: Path, best: Best, parts: Parts, table: Table) -> None:
+    """Reload the model without torch: it must judge the test part alike, and write."""
+    path = output / "language_model.safetensors"
+    save(path, best)
+    with tempfile.TemporaryDirectory() as folder:
+        text, result = Path(folder, "test.txt"), Path(folder, "bits.npy")
+        text.write_text(parts.test, encoding="utf-8")
+        without_torch(SERVING, path, "--score", text, "--bits", result)
+        first, *rest = best.tokens[2]
+        if not np.allclose(np.load(result), best.model.bits(np.array(rest), first), atol=1e-3):
+            raise AssertionError("the model that was reloaded without torch differs")
+    written = without_torch(SERVING, path, "--prompt", parts.test[:60], "--tokens", "500")
+    text, _, rate = written.rstrip().rpartition("\n")
+    print(f"\nThe model goes on from the first 60 characters of the test part:\n\n{text}\n")
+    table.note(f"... and {rate} without torch, through cellgate's streams")
+
+
+def main() -> int:
+    options = arguments(
+        __doc__, ("--text", {"type": Path, "help": "a file in UTF-8 to learn from"})
+    )
+    torch.set_num_threads(cellgate.get_num_threads())
+    text, source = read_text(options.text)
+    if options.quick:
+        text = text[-QUICK_CHARACTERS:]
+    if len(text) < MINIMUM:
+        missing("text", f"at least {MINIMUM:,} characters are needed, there are {len(text):,}")
+    parts = split(text)
+    sizes = [f"{len(part):,}" for part in parts]
+    print(f"{source}: {', '.join(sizes)} characters to train, validate and test on")
+    table = Table(
+        "language_model",
+        "Language models of English text: bits per character of text never seen",
+        {METRIC: "lower"},
+        "the test part",
+        f"{source}, {sizes[0]} characters to train, {sizes[2]} to test on",
+    )
+    xz = "xz -9e, after the training part"
+    with Clock() as clock:
+        compressed = xz_size(parts.train + parts.test) - xz_size(parts.train)
+    table.add(xz, {METRIC: [8 * compressed / len(parts.test)]}, None, clock.seconds)
+    curves: dict[str, Any] = {}
+    configurations = QUICK if options.quick else FULL
+    results = [
+        study(unit, sizes, parts, options.seeds, table, curves)
+        for unit, sizes in configurations.items()
+    ]
+    best = min(results, key=lambda result: result.validation)
+    times_beside_torch(best.model, best.sizes, best.tokens[0], table)
+    serve(options.output, best, parts, table)
+    draw(options.output / "language_model.png", curves, best)
+    return table.finish(options.output, options.quick)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
