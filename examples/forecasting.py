@@ -2,7 +2,7 @@
 
 Two series: `elecdemand`, demand in Victoria, Australia, 2014, with temperature and working days,
 and `taylor`, demand in England and Wales, twelve weeks of 2000, with nothing beside it. An origin
-every day rolls through the last weeks of each, and each method forecasts the 48 half-hours after it:
+every day rolls through the last weeks of each, and each method forecasts the 48 half-hours after:
 
 - `cellgate.estimators.LSTMForecaster`, trained once on what lies before the first origin, for three
   seeds, without PyTorch;

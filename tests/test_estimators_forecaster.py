@@ -8,7 +8,8 @@ import joblib
 import numpy as np
 import pytest
 from cellgate.estimators import LSTMForecaster
-from cellgate.estimators.series import base_forecast, checked_series, targets
+from cellgate.estimators.highway import Highway
+from cellgate.estimators.series import checked_series, seasonal_naive, targets
 from dask.distributed import Client, LocalCluster
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -26,7 +27,7 @@ def seasonal(random, steps=500, noise=0.1):
     return 10 + np.sin(2 * np.pi * time / 12) * 3 + random.normal(0, noise, steps)
 
 
-def test_targets_and_base_by_hand():
+def test_targets_and_seasonal_naive_by_hand():
     values = np.array([10.0, 11, 12, 13, 14, 15])
     nan = np.nan
     assert np.array_equal(
@@ -35,10 +36,10 @@ def test_targets_and_base_by_hand():
         equal_nan=True,
     )
     # 1, 2, 3 steps ahead with a season of 2: of y[t - 1], y[t], y[t - 1].
-    base = base_forecast(values, 2, 3)
+    base = seasonal_naive(values, 2, 3)
     assert np.array_equal(base[0], [nan, 10, nan], equal_nan=True)
     assert np.array_equal(base[4], [13, 14, 13])
-    assert np.array_equal(base_forecast(values, 1, 2)[3], [13, 13])
+    assert np.array_equal(seasonal_naive(values, 1, 2)[3], [13, 13])
 
 
 def test_beats_the_seasonal_naive_forecast(random):
@@ -74,6 +75,34 @@ def test_exogenous_values_of_the_future_are_used(random):
     assert abs(changed[2]) > 1
     with pytest.raises(ValueError, match="X: must cover the 700 steps of y and 3 more, got 702"):
         model.predict(y[:700], x[:702])
+
+
+def test_the_linear_part_is_a_fit_of_the_past_only(random):
+    """A series that a season of weights describes exactly; and the future is not read."""
+    y = np.tile(random.standard_normal(12), 40) + 0.01 * np.arange(480)
+    highway = Highway(5, (12,), 400)
+    highway.fit([y], None, [400])
+    made = highway(y, None)
+    assert np.isnan(made[: highway.needed - 1]).all()
+    assert np.abs(made[400:-5] - targets(y, 5)[400:-5]).max() < 0.01
+    later = y.copy()
+    later[420:] = 99
+    assert np.array_equal(highway(later, None)[highway.needed : 420], made[highway.needed : 420])
+    other = Highway(5, (12,), 400)
+    other.fit([later], None, [400])
+    assert np.array_equal(other(y, None)[400:], made[400:])
+
+
+def test_log_is_for_series_above_zero(random):
+    level = np.exp(np.cumsum(random.normal(0.004, 0.01, 500)))
+    y = level * (2 + np.sin(2 * np.pi * np.arange(500) / 12))
+    model = LSTMForecaster(6, season_length=12, log=True, **SMALL).fit(y[:400])
+    made = model.predict_rolling(y, start=400)
+    truth = np.stack([y[o : o + 6] for o in made.origins])
+    assert np.abs(made.median / truth - 1).mean() < 0.05
+    assert (made.quantiles > 0).all()
+    with pytest.raises(ValueError, match="y: must be above 0 with log=True, got 0"):
+        model.fit(np.where(np.arange(500) == 9, 0.0, y))
 
 
 @pytest.mark.parametrize("layout", ["one", "columns", "list"])
@@ -143,7 +172,7 @@ def test_bad_series_are_named(random):
     model = LSTMForecaster(6, season_length=12, **SMALL)
     for bad, error, message in [
         (np.where(np.arange(500) == 3, np.nan, y), ValueError, "y: has NaN or infinity"),
-        (y[:20], ValueError, "y: must have at least 26 steps"),
+        (y[:20], ValueError, "y: must have at least 44 steps .*, got 20"),
         ("text", TypeError, "y: must be an array of numbers"),
         (np.zeros((3, 3, 3)), ValueError, r"y: must be \(T,\) or \(T, S\)"),
     ]:
@@ -154,7 +183,9 @@ def test_bad_series_are_named(random):
         model.predict_interval(0.9)
     with pytest.raises(ValueError, match="X: the fit had none"):
         model.predict(y, np.zeros((506, 1)))
-    with pytest.raises(ValueError, match="y: must have a whole season of 12 steps"):
+    with pytest.raises(
+        ValueError, match=r"y: must have at least \d+ steps before a forecast, got 7"
+    ):
         model.predict(y[:7])
     with pytest.raises(ValueError, match="start: must leave 6 steps"):
         model.predict_rolling(y, start=496)

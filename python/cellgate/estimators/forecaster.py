@@ -72,9 +72,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
 
     A ridge regression for each of the next h steps makes a linear forecast of what the last seasons
     and the exogenous values brought. At every step an LSTM reads differences, the place within each
-    season and the exogenous values, and gives quantiles of how far the linear forecast will be off. One
-    model is trained on all series; each is brought
-    to its own mean and standard deviation. The intervals are widened or narrowed so that they
+    season and the exogenous values, and gives quantiles of how far the linear forecast will be off.
+    One model is trained on all series; each is brought to its own mean and standard deviation. The
+    intervals are widened or narrowed so that they
     cover what they should on the held-out end of the series.
 
     Parameters
