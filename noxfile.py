@@ -56,7 +56,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict mypy, and the stub against the built module."""
-    install(session, ".[test,dev,torch]")
+    install(session, ".[test,dev,torch,sklearn]")
     session.run("mypy")
     # pybind11 gives its classes a metaclass that no stub can name.
     allowed = "tests/stubtest_allowlist.txt"
@@ -126,7 +126,7 @@ def examples(session: nox.Session) -> None:
     install(session, ".[test,examples]")
     if session.virtualenv.is_sandboxed:
         session.install("--no-deps", "silero-vad")
-    session.run("pytest", "-q", "tests/test_examples.py", env={"CELLGATE_REQUIRE": "silero"})
+    session.run("pytest", "-q", "tests/test_examples.py", env={"CELLGATE_REQUIRE": "silero,torch,examples"})
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "cellgate", "demo", "--output", folder)
 
@@ -141,5 +141,5 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Run the Python examples in the README and in docs/."""
-    install(session, ".[test,torch]")
+    install(session, ".[test,torch,sklearn]")
     session.run("pytest", "-q", "--doctest-glob=*.md", "README.md", "docs")

