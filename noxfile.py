@@ -126,7 +126,8 @@ def examples(session: nox.Session) -> None:
     install(session, ".[test,examples]")
     if session.virtualenv.is_sandboxed:
         session.install("--no-deps", "silero-vad")
-    session.run("pytest", "-q", "tests/test_examples.py", env={"CELLGATE_REQUIRE": "silero,torch,examples"})
+    required = {"CELLGATE_REQUIRE": "silero,torch,examples"}
+    session.run("pytest", "-q", "tests/test_examples.py", env=required)
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "cellgate", "demo", "--output", folder)
 

@@ -74,8 +74,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     and the exogenous values brought. At every step an LSTM reads differences, the place within each
     season and the exogenous values, and gives quantiles of how far the linear forecast will be off.
     One model is trained on all series; each is brought to its own mean and standard deviation. The
-    intervals are widened or narrowed so that they
-    cover what they should on the held-out end of the series.
+    intervals are widened or narrowed so that they cover what they should on the held-out end of
+    the series.
 
     Parameters
     ----------
