@@ -195,7 +195,7 @@ def test_bad_series_are_named(random):
         checked_series(y, np.zeros((500, 2, 1)))
 
 
-def test_many_series_scale_out_on_dask(random):
+def test_many_series_scale_out_on_dask(random, tmp_path):
     """The recipe of docs/estimators.md: joblib fits, Dask scores, the model travels by pickle."""
     several = [seasonal(random, 200) * (k + 1) for k in range(3)]
     settings = {**SMALL, "max_epochs": 2}
@@ -205,7 +205,9 @@ def test_many_series_scale_out_on_dask(random):
 
     here = [fit(y).predict() for y in several]
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+        ) as cluster,
         Client(cluster) as client,
     ):
         with joblib.parallel_config("dask"):
