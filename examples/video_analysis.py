@@ -72,8 +72,8 @@ class Sizes(NamedTuple):
     rates: Sequence[float]
 
 
-FULL = Sizes({"digits": 400, "camera": 900}, 1000, RATES)
-QUICK = Sizes({"digits": 150, "camera": 200}, 400, (0.005,))
+FULL = Sizes({"digits": 400, "camera": 800}, 1000, RATES)
+QUICK = Sizes({"digits": 130, "camera": 170}, 400, (0.005,))
 
 
 def uniform(draw: torch.Generator, clips: int, low: float, high: float) -> Tensor:
@@ -395,7 +395,7 @@ def draw(
                 curve.plot(middles, says[:, label ^ column ^ 1], ".--", c="C3",
                            label=names[label ^ column ^ 1])  # fmt: skip
                 curve.set(xlim=(0, FRAMES), ylim=(-0.05, 1.05), xticks=[], yticks=[0, 1])
-                curve.legend(fontsize=7, loc="center left", frameon=False)
+                curve.legend(fontsize=7, loc="center right", frameon=False)
         left.suptitle(
             "The probabilities that the LSTM gives a label and its reverse after each frame; "
             "left and right: the same frames", fontsize=10)  # fmt: skip
@@ -404,7 +404,7 @@ def draw(
             colours = ["C0" if row.ours else "0.6" for row in table.rows]
             bars = axes.bar([row.method.replace(" ", "\n", 1) for row in table.rows], values,
                             color=colours)  # fmt: skip
-            axes.bar_label(bars, fmt="{:.0%}")
+            axes.bar_label(bars, fmt="{:.1%}")
             axes.axhline(0.5, color="C3", ls="--", lw=1)
             axes.text(-0.4, 0.51, "the most without the order", color="C3", fontsize=8)
             axes.set(ylim=(0, 1.08), title=f"{metric}, test part")

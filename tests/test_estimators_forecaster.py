@@ -130,6 +130,8 @@ def test_rolling_is_what_single_forecasts_give(random):
     rolling = model.predict_rolling(y, start=410, step=7)
     for origin, quantiles in zip(rolling.origins, rolling.quantiles, strict=True):
         assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)
+    assert rolling.linear.shape == rolling.median.shape
+    assert 0 < np.abs(rolling.linear - rolling.median).mean() < y.std()
     later = model.predict(y[48:460], phase=48)  # the state has long forgotten the first 48 steps
     assert np.allclose(later, model.predict(y[:460]), atol=0.05)
 

@@ -52,11 +52,14 @@ class Rolling(NamedTuple):
     median : array, (n, h), or (n, h, S) of an array (T, S), or a list of (n, h)
     quantiles : array, (n, h, Q), or (n, h, S, Q), or a list of (n, h, Q)
         In the order of `LSTMForecaster.quantiles_`.
+    linear : like `median`
+        What the ridge regressions alone forecast: what the network adds is the difference.
     """
 
     origins: NDArray[np.int64]
     median: Any
     quantiles: Any
+    linear: Any
 
 
 class _Prepared(NamedTuple):
@@ -368,16 +371,16 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"start: must leave {self._horizon} steps of y's {shortest}, got {start}"
             )
-        forecasts = []
+        forecasts, linear = [], []
         for p, pair in zip(self._prepare(series, phase), self._pairs(), strict=True):
             self._refuse_no_base(p, origins[0])
             forecasts.append(self._quantiles(p, origins - 1, pair))
+            linear.append(self._undo(p.base[origins - 1] * pair[1] + pair[0]))
         middle = len(self.quantiles_) // 2
-        medians = [f[..., middle] for f in forecasts]
+        parts = [[f[..., middle] for f in forecasts], forecasts, linear]
         if series.layout == "columns":
-            return Rolling(origins, np.stack(medians, axis=2), np.stack(forecasts, axis=2))
-        one = series.layout == "one"
-        return Rolling(origins, medians[0] if one else medians, forecasts[0] if one else forecasts)
+            return Rolling(origins, *(np.stack(part, axis=2) for part in parts))
+        return Rolling(origins, *(p[0] if series.layout == "one" else p for p in parts))
 
     def score(self, y: Any, X: Any = None) -> float:
         """The skill on y: 1 - MAE / MAE of the seasonal naive forecast, of its last quarter.
