@@ -101,8 +101,23 @@ def test_log_is_for_series_above_zero(random):
     truth = np.stack([y[o : o + 6] for o in made.origins])
     assert np.abs(made.median / truth - 1).mean() < 0.05
     assert (made.quantiles > 0).all()
+    ahead = model.partial_fit(y[:400]).predict()  # of what it has seen last, which is y, not log y
+    assert np.array_equal(ahead, model.predict(y[:400]))
+    assert 0.5 < ahead.mean() / y[400:406].mean() < 2
     with pytest.raises(ValueError, match="y: must be above 0 with log=True, got 0"):
         model.fit(np.where(np.arange(500) == 9, 0.0, y))
+
+
+def test_the_scale_of_an_exogenous_value_does_not_matter(random):
+    """In 1000 K or in °C: the network reads it by its own mean and deviation, never cut off."""
+    y, x = seasonal(random), random.standard_normal((500, 1))
+    model = LSTMForecaster(3, season_length=12, **SMALL)
+    prepared = [
+        model.fit(y, values)._prepare(checked_series(y, values), 0)[0].x
+        for values in (x, 1000 + 50 * x)
+    ]
+    assert np.allclose(*prepared, atol=1e-4)
+    assert (prepared[1].std(axis=0) > 0.5).all()
 
 
 @pytest.mark.parametrize("layout", ["one", "columns", "list"])

@@ -214,8 +214,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """
         settings = checked_settings(self)
         held = settings.validation_fraction if settings.early_stopping else 0.0
-        series, ends = self._begin(y, X, held)
-        prepared = self._prepare(series, 0)
+        prepared, ends = self._begin(y, X, held)
         batches_per_epoch = check_int("steps_per_epoch", self.steps_per_epoch, 1)
         window = self._window()
         # Only what lies before the held-out end may be a target of training.
@@ -272,7 +271,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             self.n_iter_ = self.best_epoch_ = 0
         series = self._later(y, X)
         prepared = self._prepare(series, 0)
-        self._history = series
+        self._history = checked_series(y, X)
         ends, window = [len(values) for values in series.values], self._window()
         places = self._places(prepared, ends, window)
         if self._adam is None:
@@ -406,7 +405,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
 
     # Inside.
 
-    def _begin(self, y: Any, X: Any, held: float) -> tuple[Series, list[int]]:
+    def _begin(self, y: Any, X: Any, held: float) -> tuple[list[_Prepared], list[int]]:
         """Check the parameters, learn the scales and the highway; a new network.
 
         Returns the series, and how much of each is learned from when the share `held` is not.
@@ -441,9 +440,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         )
         scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
         self._highway.fit(scaled, series.exogenous, ends)
-        every = self._prepare(series, 0)
-        read = np.concatenate([p.x for p in every], dtype=np.float64)
-        residual = np.nanstd(np.concatenate([p.residual for p in every]), axis=0)
+        raw = self._raw_parts(series, 0)
+        read = np.concatenate([x for x, _, _ in raw])
+        residual = np.nanstd(np.concatenate([r for _, _, r in raw]), axis=0)
         deviation = read.std(axis=0)
         self._scales = self._scales._replace(
             feature_mean=read.mean(axis=0),
@@ -466,7 +465,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         self.lstm_, self._adam = self._network.lstm, None
         # Of the scaled residuals, added to each quantile; 0 for the median.
         self._shift = np.zeros((self._horizon, len(self.quantiles_)))
-        return series, ends
+        return [self._scaled(*parts) for parts in raw], ends
 
     def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
         """Series of the form that was fitted."""
@@ -503,16 +502,25 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         return list(zip(self._scales.mean, self._scales.deviation, strict=True))
 
     def _prepare(self, series: Series, phase: int) -> list[_Prepared]:
+        return [self._scaled(*parts) for parts in self._raw_parts(series, phase)]
+
+    def _raw_parts(self, series: Series, phase: int) -> list[tuple[Floats, Floats, Floats]]:
+        """Of each series what the network reads, base and residual, before they are scaled."""
         result = []
-        for k, (values, pair) in enumerate(zip(series.values, self._pairs(), strict=True)):
+        for k, (values, (mean, deviation)) in enumerate(
+            zip(series.values, self._pairs(), strict=True)
+        ):
             exogenous = series.exogenous[k] if series.exogenous else None
-            read = features(values, exogenous, self._seasons, self._horizon, phase, pair)
-            x = (read - self._scales.feature_mean) / self._scales.feature_deviation
-            scaled = (values - pair[0]) / pair[1]
+            scaled = (values - mean) / deviation
+            read = features(scaled, exogenous, self._seasons, self._horizon, phase)
             base = self._highway(scaled, exogenous)
-            residual = (targets(scaled, self._horizon) - base) / self._scales.residual
-            result.append(_Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual))
+            result.append((read, base, targets(scaled, self._horizon) - base))
         return result
+
+    def _scaled(self, read: Floats, base: Floats, residual: Floats) -> _Prepared:
+        x = (read - self._scales.feature_mean) / self._scales.feature_deviation
+        residual = residual / self._scales.residual
+        return _Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual)
 
     def _window(self) -> int:
         if self.window is not None:
@@ -577,16 +585,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         phase = check_int("phase", phase, 0)
         if y is None:
-            series = self._history
-            if series.exogenous is not None and X is None:
-                raise ValueError(
-                    f"X: must cover the {len(series.values[0])} steps of the training series and "
-                    f"{self._horizon} more, got None"
-                )
-            layout = series.shaped(series.values)
-            series = self._later(layout, X, self._horizon)
-        else:
-            series = self._later(y, X, self._horizon)
+            y = self._history.shaped(self._history.values)
+        series = self._later(y, X, self._horizon)
         pairs = self._pairs()
         results = []
         for values, p, pair in zip(series.values, self._prepare(series, phase), pairs, strict=True):

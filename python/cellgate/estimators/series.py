@@ -110,14 +110,13 @@ def targets(values: Floats, horizon: int) -> Floats:
 
 
 def features(
-    values: Floats,
+    scaled: Floats,
     exogenous: Floats | None,
     seasons: tuple[int, ...],
     horizon: int,
     phase: int,
-    scale: tuple[float, float],
 ) -> Floats:
-    """What the LSTM reads at each step, before it is scaled: (T, I).
+    """What the LSTM reads at each step of a scaled series, before it is scaled itself: (T, I).
 
     Nothing in it tells the level of the series, which may wander off to where the training never
     was: differences to the step before, to the mean of the last season, and to a season before;
@@ -125,8 +124,7 @@ def features(
     cosine of the place within each season; the exogenous values now, at each step of the horizon,
     and how those differ from the ones a season before, which the forecast starts from.
     """
-    steps = len(values)
-    scaled = (values - scale[0]) / scale[1]
+    steps = len(scaled)
     columns = [scaled - lagged(scaled, 1)]
     columns += [scaled - trailing_mean(scaled, span) for span in seasons or (4 * horizon,)]
     columns += [scaled - lagged(scaled, lag) for lag in seasons[:-1]]
