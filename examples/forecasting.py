@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from report import Clock, Table, arguments, missing, need, picture, spread, without_torch
+from report import Clock, Table, arguments, missing, need, picture, without_torch
 
 try:
     from cellgate.estimators import LSTMForecaster
@@ -289,11 +289,6 @@ def main() -> int:
     for demand in demands:
         for name, forecast in made[demand.name].items():
             table.note(f"Coverage, {demand.name}, {name}: {coverage(demand, forecast)}")
-    weekly = metrics["as the week before"]["MASE elecdemand"]
-    table.note(
-        f"MASE by that of the week before, elecdemand: "
-        f"{spread([v / weekly[0] for v in metrics['LSTM']['MASE elecdemand']])}"
-    )
     draw(demands, made, options.output / "forecasting.png")
     return table.finish(options.output, options.quick)
 
