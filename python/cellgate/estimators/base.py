@@ -21,13 +21,14 @@ from .sequences import (
     Sequences,
     checked_readout,
     checked_sequences,
+    checked_step_targets,
     chunks,
     padded,
 )
-from .training import checked_settings, new_adam, random_generator, train
+from .training import checked_settings, learn_epoch, new_adam, random_generator, train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from numpy.typing import NDArray
@@ -106,6 +107,10 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _output_size(self) -> int:
         raise NotImplementedError
 
+    def predict(self, X: Any) -> Any:
+        """Of each sequence, or each of its steps."""
+        raise NotImplementedError
+
     def _batch_loss(self, targets: NDArray[Any], weights: NDArray[Any]) -> Any:
         raise NotImplementedError
 
@@ -116,12 +121,10 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
         settings = checked_settings(self)
-        verbose = check_bool("verbose", bool(self.verbose))
         sequences = checked_sequences(self, X, reset=True)
         targets = self._begin_targets(y, sequences)
         weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
-        self._begin(sequences, targets)
-        random = self._random
+        self._begin(sequences)
         held_out: tuple[Sequences, Targets, NDArray[Any]] | None = None
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
@@ -130,16 +133,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             later_targets = self._later_targets(validation_data[1], later)
             held_out = later, later_targets, np.ones(len(later_targets))
         elif settings.early_stopping:
-            learned, kept = self._split(targets, settings.validation_fraction, random)
+            learned, kept = self._split(targets, settings.validation_fraction)
             held_out = sequences.take(kept), [targets[k] for k in kept], weight[kept]
             sequences, targets = sequences.take(learned), [targets[k] for k in learned]
             weight = weight[learned]
-        self._learn_scales(sequences, targets)
+        self._learn_scales(sequences)
 
         def batches() -> Iterator[Batch]:
-            order = random.permutation(len(targets))
-            for begin in range(0, len(order), settings.batch_size):
-                yield self._batch(sequences, targets, weight, order[begin:][: settings.batch_size])
+            return self._batches(sequences, targets, weight, settings.batch_size)
 
         def validation_loss() -> float:
             assert held_out is not None
@@ -148,7 +149,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         count = -(-len(targets) // settings.batch_size)
         history = train(
             self._network, batches, count, validation_loss if held_out else None,
-            settings, random, verbose,
+            settings, self._random, bool(self.verbose),
         )  # fmt: skip
         self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
         self.n_iter_ = len(history.loss)
@@ -160,8 +161,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         sequences = checked_sequences(self, X, reset=first)
         if first:
             targets = self._begin_targets(y, sequences, classes)
-            self._begin(sequences, targets)
-            self._learn_scales(sequences, targets)
+            self._begin(sequences)
+            self._learn_scales(sequences)
             self.loss_curve_, self.validation_curve_ = [], []
             self.best_epoch_ = self.n_iter_ = 0
         else:
@@ -169,19 +170,15 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
         if self._adam is None:
             self._adam = new_adam(self._network, settings)
-        losses = []
-        order = self._random.permutation(len(targets))
-        for begin in range(0, len(order), settings.batch_size):
-            chosen = order[begin : begin + settings.batch_size]
-            batch = self._batch(sequences, targets, weight, chosen)
-            seed = int(self._random.integers(2**63))
-            losses.append(self._network.learn(batch, self._adam, settings.clip_norm, seed))
-        self.loss_curve_.append(float(np.mean(losses)))
+        batches = self._batches(sequences, targets, weight, settings.batch_size)
+        self.loss_curve_.append(
+            learn_epoch(self._network, self._adam, batches, settings.clip_norm, self._random)
+        )
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
         return self
 
-    def _begin(self, sequences: Sequences, targets: Targets) -> None:
+    def _begin(self, sequences: Sequences) -> None:
         """A new network, and a new generator of all that is random."""
         self._random = random_generator(self.random_state)
         self._network = Network(
@@ -199,7 +196,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         self._adam = None
 
     def _split(
-        self, targets: Targets, fraction: float, random: np.random.Generator
+        self, targets: Targets, fraction: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which sequences are learned, and which decide when to stop."""
         if len(targets) < 2:
@@ -214,13 +211,13 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             # scikit-learn splits only if each side can have one of every class.
             if counts.min() < 2 or min(held, len(targets) - held) < len(counts):
                 groups = None
-        seed = int(random.integers(2**31))
+        seed = int(self._random.integers(2**31))
         learned, kept = train_test_split(
             np.arange(len(targets)), test_size=held, stratify=groups, random_state=seed
         )
         return np.asarray(learned), np.asarray(kept)
 
-    def _learn_scales(self, sequences: Sequences, targets: Targets) -> None:
+    def _learn_scales(self, sequences: Sequences) -> None:
         """Mean and standard deviation of each feature, over all valid steps."""
         features = sequences.items[0].shape[1]
         self._mean, self._std = np.zeros(features), np.ones(features)
@@ -235,6 +232,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         dtype = self._network.lstm.dtype
         scaled = [((item - self._mean) / self._std).astype(dtype) for item in sequences.items]
         return padded(scaled, dtype), None if (lengths == lengths[0]).all() else lengths
+
+    def _batches(
+        self, sequences: Sequences, targets: Targets, weight: NDArray[Any], batch_size: int
+    ) -> Iterator[Batch]:
+        """All sequences once, in an order drawn anew."""
+        order = self._random.permutation(len(targets))
+        for begin in range(0, len(order), batch_size):
+            yield self._batch(sequences, targets, weight, order[begin : begin + batch_size])
 
     def _batch(
         self,
@@ -292,6 +297,18 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         for k, value in enumerate(values):
             result[k, : len(value)] = value
         return result
+
+    def _step_score(
+        self, X: Any, y: Any, sample_weight: Any, metric: Callable[..., float], numbers: bool
+    ) -> float:
+        """A metric of the predictions of all valid steps of all sequences together."""
+        predicted, sequences = self.predict(X), checked_sequences(self, X, reset=False)
+        targets = checked_step_targets(y, sequences, numbers)
+        made = [np.reshape(p[: len(t)], t.shape) for p, t in zip(predicted, targets, strict=True)]
+        if sample_weight is not None:
+            sample_weight = np.repeat(np.asarray(sample_weight, np.float64), sequences.lengths)
+        every = np.concatenate(targets), np.concatenate(made)
+        return float(metric(*every, sample_weight=sample_weight))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_network")

@@ -20,7 +20,6 @@ from .losses import cross_entropy, softmax
 from .sequences import (
     Sequences,
     checked_readout,
-    checked_sequences,
     checked_step_targets,
 )
 
@@ -90,7 +89,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
     -----
     X is a list of n arrays (T_i, F), or an array (n, T, F), in which the end of a shorter sequence
     is padded with NaN; an array (n, T), or arrays (T_i,), are sequences of one feature. Values are
-    converted to `dtype`. Batches are never sorted by length: padding costs cellgate nothing.
+    converted to `dtype`. Batches are not sorted by length: what is padded is not computed.
 
     Trained on `LSTM.record`, without PyTorch. Objects can be cloned, pickled, searched
     (`GridSearchCV`) and put at the end of a `Pipeline`.
@@ -211,15 +210,7 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
         """The share of right predictions; with `per_step` of all valid steps together."""
         if not self.per_step:
             return float(super().score(X, y, sample_weight))
-        predicted, sequences = self.predict(X), checked_sequences(self, X, reset=False)
-        targets = checked_step_targets(y, sequences, numbers=False)
-        made = [p[: len(t)] for p, t in zip(predicted, targets, strict=True)]
-        weights = None
-        if sample_weight is not None:
-            weights = np.repeat(np.asarray(sample_weight, np.float64), sequences.lengths)
-        return float(
-            accuracy_score(np.concatenate(targets), np.concatenate(made), sample_weight=weights)
-        )
+        return self._step_score(X, y, sample_weight, accuracy_score, numbers=False)
 
     def _begin_targets(self, y: Any, sequences: Sequences, classes: Any = None) -> Targets:
         labels = self._labels(y, sequences)

@@ -5,6 +5,7 @@ series.py checks series and makes features, network.py and training.py learn.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,7 +25,15 @@ from .series import (
     seasonal_naive,
     targets,
 )
-from .training import check_real, checked_settings, new_adam, random_generator, train
+from .training import (
+    check_real,
+    checked_settings,
+    learn_epoch,
+    new_adam,
+    random_generator,
+    train,
+)
+from .windows import Prepared, training_places, window_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,14 +69,6 @@ class Rolling(NamedTuple):
     median: Any
     quantiles: Any
     linear: Any
-
-
-class _Prepared(NamedTuple):
-    """One series, ready for the network."""
-
-    x: NDArray[np.float32]  # (T, I)
-    base: Floats  # (T, h), linear forecasts, scaled
-    residual: Floats  # (T, h), scaled targets less base; NaN where one of them is not known
 
 
 class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
@@ -215,15 +216,10 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         settings = checked_settings(self)
         held = settings.validation_fraction if settings.early_stopping else 0.0
         prepared, ends = self._begin(y, X, held)
-        batches_per_epoch = check_int("steps_per_epoch", self.steps_per_epoch, 1)
-        window = self._window()
-        # Only what lies before the held-out end may be a target of training.
-        places = self._places(prepared, ends, window)
 
         def batches() -> Iterator[Batch]:
-            for _ in range(batches_per_epoch):
-                chosen = self._random.integers(len(places), size=settings.batch_size)
-                yield self._batch([places[k] for k in chosen], prepared, ends, window)
+            # Only what lies before the held-out end may be a target of training.
+            return self._batches(prepared, ends, settings.batch_size)
 
         held_out = [
             np.arange(end, len(p.x) - self._horizon) for p, end in zip(prepared, ends, strict=True)
@@ -246,7 +242,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         history = train(
             self._network,
             batches,
-            batches_per_epoch,
+            check_int("steps_per_epoch", self.steps_per_epoch, 1),
             validation_loss if settings.early_stopping else None,
             settings,
             self._random,
@@ -272,17 +268,13 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         series = self._later(y, X)
         prepared = self._prepare(series, 0)
         self._history = checked_series(y, X)
-        ends, window = [len(values) for values in series.values], self._window()
-        places = self._places(prepared, ends, window)
+        ends = [len(values) for values in series.values]
         if self._adam is None:
             self._adam = new_adam(self._network, settings)
-        losses = []
-        for _ in range(check_int("steps_per_epoch", self.steps_per_epoch, 1)):
-            chosen = self._random.integers(len(places), size=settings.batch_size)
-            batch = self._batch([places[k] for k in chosen], prepared, ends, window)
-            seed = int(self._random.integers(2**63))
-            losses.append(self._network.learn(batch, self._adam, settings.clip_norm, seed))
-        self.loss_curve_.append(float(np.mean(losses)))
+        batches = self._batches(prepared, ends, settings.batch_size)
+        self.loss_curve_.append(
+            learn_epoch(self._network, self._adam, batches, settings.clip_norm, self._random)
+        )
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
         return self
@@ -405,7 +397,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
 
     # Inside.
 
-    def _begin(self, y: Any, X: Any, held: float) -> tuple[list[_Prepared], list[int]]:
+    def _begin(self, y: Any, X: Any, held: float) -> tuple[list[Prepared], list[int]]:
         """Check the parameters, learn the scales and the highway; a new network.
 
         Returns the series, and how much of each is learned from when the share `held` is not.
@@ -501,7 +493,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     def _pairs(self) -> list[tuple[float, float]]:
         return list(zip(self._scales.mean, self._scales.deviation, strict=True))
 
-    def _prepare(self, series: Series, phase: int) -> list[_Prepared]:
+    def _prepare(self, series: Series, phase: int) -> list[Prepared]:
         return [self._scaled(*parts) for parts in self._raw_parts(series, phase)]
 
     def _raw_parts(self, series: Series, phase: int) -> list[tuple[Floats, Floats, Floats]]:
@@ -517,64 +509,37 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             result.append((read, base, targets(scaled, self._horizon) - base))
         return result
 
-    def _scaled(self, read: Floats, base: Floats, residual: Floats) -> _Prepared:
+    def _scaled(self, read: Floats, base: Floats, residual: Floats) -> Prepared:
         x = (read - self._scales.feature_mean) / self._scales.feature_deviation
         residual = residual / self._scales.residual
-        return _Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual)
+        return Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual)
 
     def _window(self) -> int:
         if self.window is not None:
             return check_int("window", self.window, 4)
         return max(self._seasons[-1] if self._seasons else 0, 4 * self._horizon, 32)
 
-    def _places(
-        self, prepared: list[_Prepared], ends: list[int], window: int
-    ) -> list[tuple[int, int]]:
-        """Each series and step that a training window may start at; at least its last can learn."""
-        places = []
-        for k, end in enumerate(ends):
-            last = end - self._horizon - 1  # the last step whose targets may all be learned
-            first_known = self._highway.needed - 1
-            begins = range(0, max(1, last - window + 2))
-            places += [(k, b) for b in begins if b + window - 1 >= first_known and last > b]
-        if not places:
-            raise ValueError("y: is too short to learn from, beside what is held out")
-        return places
-
-    def _batch(
-        self,
-        places: list[tuple[int, int]],
-        prepared: list[_Prepared],
-        ends: list[int],
-        window: int,
-    ) -> Batch:
-        """Windows of x, and the loss of what may be learned at each of their steps."""
-        inputs = prepared[0].x.shape[1]
-        x = np.zeros((window, len(places), inputs), np.float32)
-        residual = np.full((window, len(places), self._horizon), np.nan)
-        lengths = np.empty(len(places), np.int64)
-        for b, (k, begin) in enumerate(places):
-            stop = min(begin + window, ends[k] - self._horizon)
-            lengths[b] = stop - begin
-            x[: stop - begin, b] = prepared[k].x[begin:stop]
-            residual[: stop - begin, b] = prepared[k].residual[begin:stop]
-            # A window at the start of the series is a real start; elsewhere the state comes up.
-            if begin > 0:
-                residual[: window // 4, b] = np.nan
-        weights = np.isfinite(residual).all(axis=2).astype(np.float64)
-        known = np.where(weights[..., None] > 0, residual, 0.0)
-        return Batch(x, lengths, lambda out: self._loss(out, known, weights))
+    def _batches(
+        self, prepared: list[Prepared], ends: list[int], batch_size: int
+    ) -> Iterator[Batch]:
+        """An epoch of windows that start anywhere."""
+        window = self._window()
+        places = training_places(ends, window, self._horizon, self._highway.needed - 1)
+        for _ in range(check_int("steps_per_epoch", self.steps_per_epoch, 1)):
+            chosen = [places[k] for k in self._random.integers(len(places), size=batch_size)]
+            x, lengths, residual, weights = window_arrays(chosen, prepared, ends, window)
+            yield Batch(x, lengths, partial(self._loss, residual=residual, weights=weights))
 
     def _loss(self, out: Any, residual: Floats, weights: Floats) -> tuple[float, Any]:
         return pinball(out, residual.astype(np.float32), weights, self.quantiles_)
 
-    def _raw(self, p: _Prepared, at: NDArray[np.int64]) -> Floats:
+    def _raw(self, p: Prepared, at: NDArray[np.int64]) -> Floats:
         """Quantiles of the scaled residuals after some steps, rising: (n, h, Q)."""
         y, _ = self._network.lstm(p.x[:, None])
         out = self._network.head(y[at, 0]).astype(np.float64)
         return np.sort(out.reshape(len(at), self._horizon, -1), axis=2)
 
-    def _quantiles(self, p: _Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
+    def _quantiles(self, p: Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
         """Quantiles of the forecasts made after some steps: (n, h, Q)."""
         residual = np.sort(self._raw(p, at) + self._shift, axis=2)
         scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
@@ -594,13 +559,13 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             results.append(self._quantiles(p, np.array([len(values) - 1]), pair)[0])
         return series, results
 
-    def _refuse_no_base(self, p: _Prepared, known: int) -> None:
+    def _refuse_no_base(self, p: Prepared, known: int) -> None:
         if np.isnan(p.base[known - 1]).any():
             raise ValueError(
                 f"y: must have at least {self._highway.needed} steps before a forecast, got {known}"
             )
 
-    def _calibrate(self, prepared: list[_Prepared], held_out: list[NDArray[np.int64]]) -> None:
+    def _calibrate(self, prepared: list[Prepared], held_out: list[NDArray[np.int64]]) -> None:
         """Shift the ends of each interval so that it covers its level of what was held out."""
         residual = np.concatenate(
             [p.residual[at] for p, at in zip(prepared, held_out, strict=True)]

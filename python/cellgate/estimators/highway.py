@@ -55,10 +55,12 @@ class Highway:
                 np.quantile(column, [1 / 3, 2 / 3]) if len(np.unique(column)) > 8 else np.array([])
                 for column in every.T
             ]
+        fixed = [self._fixed(series) for series in values]
+        bent = [self._bent(exogenous[k] if exogenous else None) for k in range(len(values))]
         for ahead in range(1, self.horizon + 1):
             rows, changes = [], []
             for k, (series, end) in enumerate(zip(values, ends, strict=True)):
-                read = self._features(series, exogenous[k] if exogenous else None, ahead)
+                read = self._features(series, fixed[k], bent[k], ahead)
                 last = end - ahead  # the first step whose target is held out
                 rows.append(read[self.needed - 1 : last])
                 changes.append((series[ahead:] - series[:-ahead])[self.needed - 1 : last])
@@ -73,40 +75,45 @@ class Highway:
     def __call__(self, values: Floats, exogenous: Floats | None) -> Floats:
         """The forecasts 1 .. h steps ahead of every step: (T, h); NaN where too little is known."""
         result = np.empty((len(values), self.horizon))
+        fixed, bent = self._fixed(values), self._bent(exogenous)
         for ahead, (mean, deviation, weights, offset) in enumerate(self._fits, 1):
-            z = (self._features(values, exogenous, ahead) - mean) / deviation
+            z = (self._features(values, fixed, bent, ahead) - mean) / deviation
             result[:, ahead - 1] = values + z @ weights + offset
         result[: self.needed - 1] = np.nan
         return result
 
-    def _features(self, values: Floats, exogenous: Floats | None, ahead: int) -> Floats:
-        """(T, F), for the change from each step to the one `ahead` of it."""
+    def _fixed(self, values: Floats) -> list[Floats]:
+        """The columns that are the same for all steps ahead."""
         columns = [values - lagged(values, lag) for lag in MOMENTA]
         for season in self.seasons:
-            around = -(-ahead // season)
-            back = self.seasons_back if season == self.seasons[-1] else 2
-            for k in range(back):
-                # What the same stretch brought, k seasons before the last.
-                then = season * (around + k)
-                columns.append(lagged(values, then - ahead) - lagged(values, then))
             change = values - lagged(values, season)
             level = trailing_mean(change, self.seasons[0])
             columns += [change - level, level - lagged(level, self.seasons[0])]
             columns.append(values - trailing_mean(values, season))
-        if exogenous is not None:
-            for column in self._bent(exogenous):
-                future = column[np.minimum(np.arange(len(values)) + ahead, len(column) - 1)]
-                columns.append(future - column[: len(values)])
-                for season in self.seasons:
-                    back = self.seasons_back if season == self.seasons[-1] else 1
-                    for k in range(back):
-                        then = season * (-(-ahead // season) + k)
-                        columns.append(future - lagged(column[: len(values)], then - ahead))
-        return np.stack(columns, axis=1)
+        return columns
 
-    def _bent(self, exogenous: Floats) -> list[Floats]:
-        """The exogenous columns, each followed by its hinges."""
+    def _bent(self, exogenous: Floats | None) -> list[Floats]:
+        """The exogenous columns, each followed by its hinges; () without any."""
         result = []
-        for column, knots in zip(exogenous.T, self.knots, strict=True):
+        for column, knots in zip(() if exogenous is None else exogenous.T, self.knots, strict=True):
             result += [column, *(np.maximum(column - knot, 0) for knot in knots)]
         return result
+
+    def _features(
+        self, values: Floats, fixed: list[Floats], bent: list[Floats], ahead: int
+    ) -> Floats:
+        """(T, F), for the change from each step to the one `ahead` of it."""
+        columns, steps = list(fixed), len(values)
+        for season in self.seasons:
+            for k in range(self.seasons_back if season == self.seasons[-1] else 2):
+                # What the same stretch brought, k seasons before the last.
+                then = season * (-(-ahead // season) + k)
+                columns.append(lagged(values, then - ahead) - lagged(values, then))
+        for column in bent:
+            future = column[np.minimum(np.arange(steps) + ahead, len(column) - 1)]
+            columns.append(future - column[:steps])
+            for season in self.seasons:
+                for k in range(self.seasons_back if season == self.seasons[-1] else 1):
+                    then = season * (-(-ahead // season) + k)
+                    columns.append(future - lagged(column[:steps], then - ahead))
+        return np.stack(columns, axis=1)

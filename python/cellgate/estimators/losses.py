@@ -1,7 +1,7 @@
 """Losses of a head's output, each with its derivative: means weighted by sequence or step.
 
-Called by supervised.py and forecaster.py. All take `out` (..., K), `weights` (...), and return
-(loss, d_out), where loss = Σ weights * loss of one / Σ weights.
+Called by regressor.py, classifier.py and forecaster.py. All take `out` (..., K) and `weights`
+(...), and return (loss, d_out), where loss = Σ weights * loss of one / Σ weights.
 """
 
 from __future__ import annotations

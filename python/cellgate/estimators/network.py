@@ -1,6 +1,6 @@
 """An LSTM with a linear head, and one step of its training.
 
-Called by training.py, supervised.py and forecaster.py, which say what the head's output means.
+Called by training.py, base.py and forecaster.py, which say what the head's output means.
 """
 
 from __future__ import annotations

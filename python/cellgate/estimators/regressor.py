@@ -18,7 +18,6 @@ from .losses import LOSSES
 from .sequences import (
     Sequences,
     checked_readout,
-    checked_sequences,
     checked_step_targets,
 )
 
@@ -86,7 +85,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     -----
     X is a list of n arrays (T_i, F), or an array (n, T, F), in which the end of a shorter sequence
     is padded with NaN; an array (n, T), or arrays (T_i,), are sequences of one feature. Values are
-    converted to `dtype`. Batches are never sorted by length: padding costs cellgate nothing.
+    converted to `dtype`. Batches are not sorted by length: what is padded is not computed.
 
     Trained on `LSTM.record`, without PyTorch. Objects can be cloned, pickled, searched
     (`GridSearchCV`) and put at the end of a `Pipeline`.
@@ -194,13 +193,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         """R² of the predictions; with `per_step` of all valid steps of all sequences together."""
         if not self.per_step:
             return float(super().score(X, y, sample_weight))
-        predicted, sequences = self.predict(X), checked_sequences(self, X, reset=False)
-        targets = checked_step_targets(y, sequences, numbers=True)
-        made = [np.reshape(p[: len(t)], t.shape) for p, t in zip(predicted, targets, strict=True)]
-        weights = None
-        if sample_weight is not None:
-            weights = np.repeat(np.asarray(sample_weight, np.float64), sequences.lengths)
-        return float(r2_score(np.concatenate(targets), np.concatenate(made), sample_weight=weights))
+        return self._step_score(X, y, sample_weight, r2_score, numbers=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

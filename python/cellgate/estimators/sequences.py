@@ -1,4 +1,4 @@
-"""Sequences as users have them, checked and made into batches. Called by supervised.py.
+"""Sequences as users have them, checked and made into batches. Called by base.py.
 
 Accepted: a list of arrays (T_i, F) or (T_i,), an array (n, T, F) or (n, T), where the end of a
 shorter sequence is padded with NaN.

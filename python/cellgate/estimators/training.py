@@ -97,6 +97,23 @@ def new_adam(network: Network, settings: Settings) -> Adam:
     return Adam(network.weights, settings.learning_rate, weight_decay=settings.weight_decay)
 
 
+def learn_epoch(
+    network: Network,
+    adam: Adam,
+    batches: Iterable[Batch],
+    clip_norm: float,
+    random: np.random.Generator,
+    before: Callable[[int], None] = lambda k: None,
+) -> float:
+    """Learn from each batch, after `before(k)`; the mean loss over their sequences."""
+    losses, counts = [], []
+    for k, batch in enumerate(batches):
+        before(k)
+        losses.append(network.learn(batch, adam, clip_norm, int(random.integers(2**63))))
+        counts.append(batch.x.shape[1])
+    return float(np.average(losses, weights=counts))
+
+
 def train(
     network: Network,
     batches: Callable[[], Iterable[Batch]],
@@ -120,15 +137,15 @@ def train(
     total = settings.max_epochs * batches_per_epoch
     with tqdm(total=total, disable=not verbose, unit="batch", desc="epoch 1") as bar:
         for epoch in range(1, settings.max_epochs + 1):
-            losses, counts = [], []
-            for k, batch in enumerate(batches()):
-                done = ((epoch - 1) * batches_per_epoch + k) / total
-                adam.lr = rate * _fraction(settings.schedule, min(done, 1.0))
-                seed = int(random.integers(2**63))
-                losses.append(network.learn(batch, adam, settings.clip_norm, seed))
-                counts.append(batch.x.shape[1])
+            begun = (epoch - 1) * batches_per_epoch
+
+            def before(k: int, begun: int = begun, rate: float = rate) -> None:
+                adam.lr = rate * _fraction(settings.schedule, min((begun + k) / total, 1.0))
                 bar.update()
-            history.loss.append(float(np.average(losses, weights=counts)))
+
+            history.loss.append(
+                learn_epoch(network, adam, batches(), settings.clip_norm, random, before)
+            )
             if not math.isfinite(history.loss[-1]):
                 raise ValueError(
                     f"the loss became {history.loss[-1]} in epoch {epoch}: lower learning_rate "
