@@ -8,7 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from cellgate.estimators import LSTMForecaster
-from cellgate.estimators.highway import Highway
+from cellgate.estimators.highway import PENALTIES, Highway, Seasonal, seasonal_mean
 from cellgate.estimators.series import checked_series, seasonal_naive, targets
 from dask.distributed import Client, LocalCluster
 from sklearn.base import clone
@@ -80,7 +80,7 @@ def test_exogenous_values_of_the_future_are_used(random):
 def test_the_linear_part_is_a_fit_of_the_past_only(random):
     """A series that a season of weights describes exactly; and the future is not read."""
     y = np.tile(random.standard_normal(12), 40) + 0.01 * np.arange(480)
-    highway = Highway(5, (12,), 400)
+    highway = Highway(5, (12,))
     highway.fit([y], None, [400])
     made = highway(y, None)
     assert np.isnan(made[: highway.needed - 1]).all()
@@ -88,9 +88,63 @@ def test_the_linear_part_is_a_fit_of_the_past_only(random):
     later = y.copy()
     later[420:] = 99
     assert np.array_equal(highway(later, None)[highway.needed : 420], made[highway.needed : 420])
-    other = Highway(5, (12,), 400)
+    other = Highway(5, (12,))
     other.fit([later], None, [400])
     assert np.array_equal(other(y, None)[400:], made[400:])
+
+
+def test_the_mean_of_past_seasons_by_hand():
+    values = np.arange(10.0) ** 2
+    # Season 3, 2 steps ahead: of t - 1, t - 4, t - 7 as far as they are there.
+    by_hand = [np.mean([values[t - k] for k in (1, 4, 7) if t >= k] or [0]) for t in range(10)]
+    assert np.allclose(seasonal_mean(values, 0, 3, 2), by_hand)
+    assert np.allclose(seasonal_mean(values, 0, 3, 0)[8], np.mean(values[[5, 2]]))
+    assert np.allclose(seasonal_mean(values, 3, 3, 0)[8], values[5])
+    assert np.array_equal(seasonal_mean(values, 3, 3, 0)[:6], np.zeros(6))
+    # 4 steps ahead is beyond the season: the newest known one is at t - 2.
+    assert np.allclose(seasonal_mean(values, 0, 3, 4)[9], np.mean(values[[7, 4, 1]]))
+
+
+def test_seasons_that_repeat_are_told_exactly(random):
+    day, week = random.standard_normal(4), random.standard_normal(12)
+    y = np.tile(day, 30) + np.tile(week, 10)
+    seasonal = Seasonal(y, (4, 12))
+    assert np.abs(seasonal.rest[16:]).max() < 1e-12
+    assert np.allclose(seasonal.change(5)[16:-5], y[21:] - y[16:-5])
+
+
+def test_the_penalty_follows_from_what_there_is_to_learn(random):
+    """A level that wanders tells nothing of where it goes; one that always comes back does."""
+    noise = random.standard_normal(600)
+    chosen = []
+    for rest in (noise.cumsum(), noise):
+        highway = Highway(6, (12,))
+        highway.fit([np.tile(random.standard_normal(12), 50) + rest], None, [600])
+        chosen.append(highway.penalty)
+    assert set(chosen) < set(PENALTIES)
+    assert chosen[0] > chosen[1]
+
+
+def test_a_few_holidays_do_not_decide(random):
+    y = seasonal(random, 600)
+    holidays = y.copy()
+    holidays[100:600:97] += 40
+    errors = []
+    for learned in (y, holidays):
+        highway = Highway(6, (12,))
+        highway.fit([learned], None, [600])
+        errors.append(np.nanmean(np.abs(highway(y, None) - targets(y, 6))))
+    assert errors[1] < 1.25 * errors[0]
+
+
+def test_a_network_that_has_nothing_to_add_is_not_followed(random):
+    """Independent noise on a season: the median is that of the linear part, on every step."""
+    y = seasonal(random, 700, noise=1.0)
+    model = LSTMForecaster(6, season_length=12, **SMALL).fit(y[:600])
+    rolling = model.predict_rolling(y, start=600)
+    far = np.abs(rolling.median - rolling.linear).mean()
+    model._share = 1.0
+    assert far < 0.5 * np.abs(model.predict_rolling(y, start=600).median - rolling.linear).mean()
 
 
 def test_log_is_for_series_above_zero(random):
@@ -142,6 +196,7 @@ def test_layouts(random, layout):
 def test_rolling_is_what_single_forecasts_give(random):
     y = seasonal(random)
     model = LSTMForecaster(6, season_length=(4, 12), **SMALL).fit(y[:400])
+    model._share = 0.7  # so that both parts are seen, whatever was chosen
     rolling = model.predict_rolling(y, start=410, step=7)
     for origin, quantiles in zip(rolling.origins, rolling.quantiles, strict=True):
         assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+SHARES = tuple(k / 10 for k in range(11))  # of the network's correction, to choose from
 LIMIT = 5.0  # standard deviations, of what the network reads: beyond them nothing was learned
 
 
@@ -74,12 +75,13 @@ class Rolling(NamedTuple):
 class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     """Forecasts the next `horizon` steps of one or many series, with prediction intervals.
 
-    A ridge regression for each of the next h steps makes a linear forecast of what the last seasons
-    and the exogenous values brought. At every step an LSTM reads differences, the place within each
-    season and the exogenous values, and gives quantiles of how far the linear forecast will be off.
-    One model is trained on all series; each is brought to its own mean and standard deviation. The
-    intervals are widened or narrowed so that they cover what they should on the held-out end of
-    the series.
+    A ridge regression for each of the next h steps makes a linear forecast from the mean of the
+    last seasons, what differed from it lately, and the exogenous values. At every step an LSTM
+    reads differences, the place within each season and the exogenous values, and gives quantiles of
+    how far the linear forecast will be off. One model is trained on all series; each is brought to
+    its own mean and standard deviation. On the held-out end of the series it is decided how far to
+    follow the LSTM, and the intervals are widened or narrowed to cover what they should; then the
+    regressions learn from that end too.
 
     Parameters
     ----------
@@ -252,10 +254,15 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(history.loss)
         if settings.early_stopping:
             self._calibrate(prepared, held_out)
+            # What was held out is the newest of all: the regressions learn from it at last.
+            series = self._transformed(self._history)
+            self._learn_highway(series, [len(values) for values in series.values])
         return self
 
     def partial_fit(self, y: Any, X: Any = None) -> Self:
-        """Train on for one epoch on y, all of it, keeping scales and intervals as they are.
+        """Learn the regressions anew and train on for one epoch, both on all of y.
+
+        Scales, how far the network is followed, and what widens the intervals stay as they are.
 
         y and X as in `fit`; y starts where the series of the first fit started, or a whole number
         of seasons from there, and has as many series. On a new object this is the first fit.
@@ -266,9 +273,10 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
         series = self._later(y, X)
+        ends = [len(values) for values in series.values]
+        self._learn_highway(series, ends)
         prepared = self._prepare(series, 0)
         self._history = checked_series(y, X)
-        ends = [len(values) for values in series.values]
         if self._adam is None:
             self._adam = new_adam(self._network, settings)
         batches = self._batches(prepared, ends, settings.batch_size)
@@ -413,7 +421,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         self._history = checked_series(y, X)
         series = self._transformed(self._history)
         ends = [int(np.ceil(len(values) * (1 - held))) for values in series.values]
-        self._highway = Highway(self._horizon, self._seasons, min(ends))
+        self._highway = Highway(self._horizon, self._seasons)
         needed = self._highway.needed + 2 * self._horizon
         if min(ends) < needed:
             least = int(np.ceil(needed / (1 - held)))
@@ -430,8 +438,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             np.ones(1),
             np.ones(self._horizon),
         )
-        scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
-        self._highway.fit(scaled, series.exogenous, ends)
+        self._learn_highway(series, ends)
         raw = self._raw_parts(series, 0)
         read = np.concatenate([x for x, _, _ in raw])
         residual = np.nanstd(np.concatenate([r for _, _, r in raw]), axis=0)
@@ -455,9 +462,14 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             seed=int(self._random.integers(2**63)),
         )
         self.lstm_, self._adam = self._network.lstm, None
+        self._share = 1.0  # of the network's median that is believed
         # Of the scaled residuals, added to each quantile; 0 for the median.
         self._shift = np.zeros((self._horizon, len(self.quantiles_)))
         return [self._scaled(*parts) for parts in raw], ends
+
+    def _learn_highway(self, series: Series, ends: list[int]) -> None:
+        scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
+        self._highway.fit(scaled, series.exogenous, ends)
 
     def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
         """Series of the form that was fitted."""
@@ -539,9 +551,14 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         out = self._network.head(y[at, 0]).astype(np.float64)
         return np.sort(out.reshape(len(at), self._horizon, -1), axis=2)
 
+    def _shared(self, made: Floats) -> Floats:
+        """Quantiles (..., Q) around the share of the median that is believed."""
+        middle = made.shape[-1] // 2
+        return made - (1 - self._share) * made[..., middle : middle + 1]
+
     def _quantiles(self, p: Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
         """Quantiles of the forecasts made after some steps: (n, h, Q)."""
-        residual = np.sort(self._raw(p, at) + self._shift, axis=2)
+        residual = np.sort(self._shared(self._raw(p, at)) + self._shift, axis=2)
         scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
         return self._undo(scaled * pair[1] + pair[0])
 
@@ -566,11 +583,19 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             )
 
     def _calibrate(self, prepared: list[Prepared], held_out: list[NDArray[np.int64]]) -> None:
-        """Shift the ends of each interval so that it covers its level of what was held out."""
+        """Fit to what was held out: how far to follow the network, and the ends of intervals."""
         residual = np.concatenate(
             [p.residual[at] for p, at in zip(prepared, held_out, strict=True)]
         )
         made = np.concatenate([self._raw(p, at) for p, at in zip(prepared, held_out, strict=True)])
+        middle = made[..., made.shape[2] // 2]
+        # The median times the share is compared in the units of the series.
+        errors = [
+            float(np.abs((residual - share * middle) * self._scales.residual).mean())
+            for share in SHARES
+        ]
+        self._share = SHARES[int(np.argmin(errors))]
+        made = self._shared(made)
         count = len(residual)
         for k, level in enumerate(self._levels[::-1]):
             # How far a value lies outside of its interval, negative inside: (n, h).

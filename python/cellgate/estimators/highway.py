@@ -1,4 +1,4 @@
-"""The linear part of a forecast: ridge regressions that the network corrects.
+"""The linear part of a forecast: the mean of past seasons, and ridge regressions that bend it.
 
 Called by forecaster.py. A network that starts from a good linear forecast has only to learn what is
 not linear (the autoregressive highway of Lai et al. 2018, LSTNet).
@@ -6,7 +6,7 @@ not linear (the autoregressive highway of Lai et al. 2018, LSTNet).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,34 +17,87 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-RIDGE = 1e-3  # of a step and a standardised feature
-SEASONS_BACK = 2  # of the longest, as far as the training series reach
-MOMENTA = (1, 2, 4, 8)  # steps
+PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # of a step and a feature of unit size
+TOUGH = 1.0  # standard deviations beyond which a rest counts by its size, not its square (Huber)
+ROUNDS = 3  # of reweighting for that
+BLOCKS = 5  # of the training part, each left out once to choose the penalty
+AVERAGED = 7  # past seasons in a seasonal mean, as far as there are so many
+SEASONS_BACK = 2  # of the longest season, each a feature
+SHORT_SEASONS_BACK = 3  # of the others
+MOMENTA = (1, 2, 4, 8, 16, 32)  # steps, below the shortest season
+
+
+class Seasonal:
+    """What the seasons of a series bring: the mean of past ones, the longest season first.
+
+    That of a shorter one is taken of what the longer ones leave, and so follows recent weeks.
+    """
+
+    def __init__(self, values: Floats, seasons: tuple[int, ...]) -> None:
+        """Of a series (T,) and its seasons in rising order."""
+        # Of what, from which step on; the season; its mean at each step.
+        self.means: list[tuple[Floats, int, int, Floats]] = []
+        start = 0
+        for season in reversed(seasons):
+            now = seasonal_mean(values, start, season, 0)
+            self.means.append((values, start, season, now))
+            values = values - now
+            start += season
+        self.rest = values
+
+    def change(self, ahead: int) -> Floats:
+        """How the seasons differ `ahead` steps after each step from there: (T,)."""
+        result = np.zeros(len(self.rest))
+        for values, start, season, now in self.means:
+            result += seasonal_mean(values, start, season, ahead) - now
+        return result
+
+
+class Fit(NamedTuple):
+    """The regression for one step ahead."""
+
+    size: Floats  # (F,), root mean square of each feature
+    weights: Floats  # (F,)
+
+
+class Parts(NamedTuple):
+    """Of one series what is the same for all steps ahead."""
+
+    values: Floats
+    seasonal: Seasonal
+    fixed: list[Floats]  # features
+    bent: list[Floats]  # the exogenous columns, each followed by its hinges
 
 
 class Highway:
-    """For each step ahead a ridge regression of the change from now, on differences.
+    """For each step ahead the change that past seasons brought, and a ridge regression of the rest.
 
-    Differences only, so that it does not matter to where the level of a series has wandered.
+    Features are differences, so that it does not matter to where the level of a series has
+    wandered. The penalty, one for all steps ahead, is chosen on left-out blocks: on a short series
+    little more than the mean of its seasons remains. The loss is Huber's, so that holidays do not
+    decide.
     """
 
-    def __init__(self, horizon: int, seasons: tuple[int, ...], shortest: int) -> None:
-        """For series of at least `shortest` steps in training."""
+    def __init__(self, horizon: int, seasons: tuple[int, ...]) -> None:
+        """For series with these seasons, in rising order."""
         self.horizon = horizon
         self.seasons = seasons
-        longest = seasons[-1] if seasons else 1
-        spare = (shortest - 2 * horizon) // longest - 1 - -(-horizon // longest)
-        self.seasons_back = max(1, min(SEASONS_BACK, spare))
+        self.penalty = PENALTIES[0]
         self.knots: list[Floats] = []
-        self._fits: list[tuple[Floats, Floats, Floats, float]] = []
+        self._fits: list[Fit] = []
 
     @property
     def needed(self) -> int:
         """Steps before and with the one that a forecast is made after."""
         if not self.seasons:
-            return 1 + max(MOMENTA)
+            return 1 + max(self._momenta)
         longest = self.seasons[-1]
-        return longest * (-(-self.horizon // longest) + self.seasons_back) + 1
+        return longest * (-(-self.horizon // longest) + 1) + 1
+
+    @property
+    def _momenta(self) -> tuple[int, ...]:
+        limit = self.seasons[0] if self.seasons else 9
+        return tuple(lag for lag in MOMENTA if lag < limit)
 
     def fit(self, values: list[Floats], exogenous: list[Floats] | None, ends: list[int]) -> None:
         """Learn from the first `ends` steps of each series; targets lie in them too."""
@@ -55,65 +108,139 @@ class Highway:
                 np.quantile(column, [1 / 3, 2 / 3]) if len(np.unique(column)) > 8 else np.array([])
                 for column in every.T
             ]
-        fixed = [self._fixed(series) for series in values]
-        bent = [self._bent(exogenous[k] if exogenous else None) for k in range(len(values))]
+        parts = [self._parts(v, exogenous[k] if exogenous else None) for k, v in enumerate(values)]
+        sums = []
         for ahead in range(1, self.horizon + 1):
-            rows, changes = [], []
-            for k, (series, end) in enumerate(zip(values, ends, strict=True)):
-                read = self._features(series, fixed[k], bent[k], ahead)
-                last = end - ahead  # the first step whose target is held out
-                rows.append(read[self.needed - 1 : last])
-                changes.append((series[ahead:] - series[:-ahead])[self.needed - 1 : last])
-            x, change = np.concatenate(rows), np.concatenate(changes)
-            mean, offset = x.mean(axis=0), float(change.mean())
-            deviation = np.where(x.std(axis=0) > 1e-9, x.std(axis=0), np.inf)
-            z = (x - mean) / deviation
-            gram = z.T @ z + RIDGE * len(z) * np.eye(z.shape[1])
-            weights = np.linalg.solve(gram, z.T @ (change - offset))
-            self._fits.append((mean, deviation, weights, offset))
+            z, rest, _, blocks = self._learned(parts, ends, ahead)
+            sums.append([_sums(z[blocks == b], rest[blocks == b]) for b in range(BLOCKS)])
+        self.penalty = _best_penalty(sums)
+        self._fits = []
+        for ahead, parted in enumerate(sums, 1):
+            z, rest, size, _ = self._learned(parts, ends, ahead)
+            weights = _weights(np.sum(parted, axis=0), self.penalty)
+            for _ in range(ROUNDS):
+                miss = np.abs(rest - z @ weights)
+                limit = TOUGH * 1.4826 * np.median(miss)  # that of a normal distribution
+                share = np.sqrt(np.minimum(1, limit / np.maximum(miss, 1e-300)))
+                share /= max(np.sqrt((share**2).mean()), 1e-300)
+                weights = _weights(_sums(z * share[:, None], rest * share), self.penalty)
+            self._fits.append(Fit(size, weights))
+
+    def _learned(
+        self, parts: list[Parts], ends: list[int], ahead: int
+    ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
+        """What is learned from: features by their size, what they explain, size, and blocks."""
+        rows, rests, blocks = [], [], []
+        for part, end in zip(parts, ends, strict=True):
+            features, base = self._features(part, ahead)
+            known = slice(self.needed - 1, end - ahead)  # the targets of later ones are held out
+            rows.append(features[known])
+            rests.append((part.values[ahead:] - part.values[:-ahead])[known] - base[known])
+            blocks.append(np.arange(len(rests[-1])) * BLOCKS // max(1, len(rests[-1])))
+        x = np.concatenate(rows)
+        size = np.sqrt((x**2).mean(axis=0))
+        size = np.where(size > 1e-9, size, np.inf)
+        return x / size, np.concatenate(rests), size, np.concatenate(blocks)
 
     def __call__(self, values: Floats, exogenous: Floats | None) -> Floats:
         """The forecasts 1 .. h steps ahead of every step: (T, h); NaN where too little is known."""
         result = np.empty((len(values), self.horizon))
-        fixed, bent = self._fixed(values), self._bent(exogenous)
-        for ahead, (mean, deviation, weights, offset) in enumerate(self._fits, 1):
-            z = (self._features(values, fixed, bent, ahead) - mean) / deviation
-            result[:, ahead - 1] = values + z @ weights + offset
+        parts = self._parts(values, exogenous)
+        for ahead, (size, weights) in enumerate(self._fits, 1):
+            features, base = self._features(parts, ahead)
+            result[:, ahead - 1] = values + base + (features / size) @ weights
         result[: self.needed - 1] = np.nan
         return result
 
-    def _fixed(self, values: Floats) -> list[Floats]:
-        """The columns that are the same for all steps ahead."""
-        columns = [values - lagged(values, lag) for lag in MOMENTA]
-        for season in self.seasons:
-            change = values - lagged(values, season)
-            level = trailing_mean(change, self.seasons[0])
-            columns += [change - level, level - lagged(level, self.seasons[0])]
-            columns.append(values - trailing_mean(values, season))
-        return columns
-
-    def _bent(self, exogenous: Floats | None) -> list[Floats]:
-        """The exogenous columns, each followed by its hinges; () without any."""
-        result = []
+    def _parts(self, values: Floats, exogenous: Floats | None) -> Parts:
+        seasonal = Seasonal(values, self.seasons)
+        rest = seasonal.rest
+        fixed = [np.ones(len(values)), *(rest - lagged(rest, lag) for lag in self._momenta)]
+        if self.seasons:
+            fixed += [rest, *(rest - trailing_mean(rest, season) for season in self.seasons)]
+        bent = []
         for column, knots in zip(() if exogenous is None else exogenous.T, self.knots, strict=True):
-            result += [column, *(np.maximum(column - knot, 0) for knot in knots)]
-        return result
+            bent += [column, *(np.maximum(column - knot, 0) for knot in knots)]
+        return Parts(values, seasonal, fixed, bent)
 
-    def _features(
-        self, values: Floats, fixed: list[Floats], bent: list[Floats], ahead: int
-    ) -> Floats:
-        """(T, F), for the change from each step to the one `ahead` of it."""
-        columns, steps = list(fixed), len(values)
+    def _features(self, parts: Parts, ahead: int) -> tuple[Floats, Floats]:
+        """(T, F), for the change from each step to the one `ahead` of it, and the seasons' (T,)."""
+        base, columns, steps = parts.seasonal.change(ahead), list(parts.fixed), len(parts.values)
         for season in self.seasons:
-            for k in range(self.seasons_back if season == self.seasons[-1] else 2):
-                # What the same stretch brought, k seasons before the last.
-                then = season * (-(-ahead // season) + k)
-                columns.append(lagged(values, then - ahead) - lagged(values, then))
-        for column in bent:
+            for then in self._seasons_before(season, ahead, SHORT_SEASONS_BACK):
+                # What the same stretch brought then; beyond the start of the series, the mean.
+                change = lagged(parts.values, then - ahead) - lagged(parts.values, then) - base
+                change[:then] = 0
+                columns.append(change)
+        for column in parts.bent:
             future = column[np.minimum(np.arange(steps) + ahead, len(column) - 1)]
             columns.append(future - column[:steps])
             for season in self.seasons:
-                for k in range(self.seasons_back if season == self.seasons[-1] else 1):
-                    then = season * (-(-ahead // season) + k)
-                    columns.append(future - lagged(column[:steps], then - ahead))
-        return np.stack(columns, axis=1)
+                for then in self._seasons_before(season, ahead, 1):
+                    change = future - lagged(column[:steps], then - ahead)
+                    change[: then - ahead] = 0
+                    columns.append(change)
+        return np.stack(columns, axis=1), base
+
+    def _seasons_before(self, season: int, ahead: int, short: int) -> list[int]:
+        """Some whole numbers of seasons, in steps: the first ones that are not below `ahead`."""
+        first = -(-ahead // season)
+        count = SEASONS_BACK if season == self.seasons[-1] else short
+        return [season * (first + k) for k in range(count)]
+
+
+def seasonal_mean(values: Floats, start: int, season: int, ahead: int) -> Floats:
+    """The mean of past values at the place in the season `ahead` steps after each step: (T,).
+
+    0 steps after a step that is a season before it and those before that. Values count from `start`
+    on; 0.0 where there is none.
+    """
+    steps = len(values)
+    total, count = np.zeros(steps), np.zeros(steps)
+    first = max(1, -(-ahead // season))
+    for k in range(first, first + AVERAGED):
+        lag = season * k - ahead
+        total[start + lag :] += values[start : max(start, steps - lag)]
+        count[start + lag :] += 1
+    mean: Floats = total / np.maximum(count, 1)
+    return mean
+
+
+def _sums(z: Floats, y: Floats) -> Floats:
+    """All that a least-squares fit needs, in one array (F + 1, F + 2): z'z, z'y, y'y, and n."""
+    both = np.column_stack([z, y])
+    result = np.zeros((both.shape[1], both.shape[1] + 1))
+    result[:, :-1] = both.T @ both
+    result[-1, -1] = len(y)
+    return result
+
+
+def _weights(sums: Floats, penalty: float) -> Floats:
+    gram = sums[:-1, :-2]
+    ridge = penalty * max(1.0, sums[-1, -1]) * np.eye(len(gram))
+    weights: Floats = np.linalg.solve(gram + ridge, sums[:-1, -2])
+    return weights
+
+
+def _best_penalty(sums: list[list[Floats]]) -> float:
+    """The largest whose error is within one standard error of the least (Breiman et al. 1984).
+
+    Blocks next to a block tell much of it, so that the least error is at too small a penalty.
+    """
+    errors = np.array(
+        [np.sum([_errors_left_out(blocks, p) for blocks in sums], axis=0) for p in PENALTIES]
+    )
+    excess = errors - errors[errors.mean(axis=1).argmin()]
+    allowed = excess.std(axis=1, ddof=1) / np.sqrt(BLOCKS)
+    return max(p for p, e, a in zip(PENALTIES, excess.mean(axis=1), allowed, strict=True) if e <= a)
+
+
+def _errors_left_out(blocks: list[Floats], penalty: float) -> Floats:
+    """The squared error on each block by a fit to the others, by the variance: (BLOCKS,)."""
+    total = np.sum(blocks, axis=0)
+    errors = np.zeros(len(blocks))
+    for k, block in enumerate(blocks):
+        weights = _weights(total - block, penalty)
+        miss = weights @ block[:-1, :-2] @ weights - 2 * weights @ block[:-1, -2] + block[-1, -2]
+        errors[k] = miss / max(total[-1, -2], 1e-300)
+    return errors
