@@ -29,10 +29,7 @@ from __future__ import annotations
 
 import copy
 import json
-import lzma
 import math
-import shutil
-import subprocess
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -40,10 +37,11 @@ from typing import Any, NamedTuple
 
 import cellgate
 import numpy as np
+from language_model_baselines import KneserNey, xz_size
+from language_model_text import PIECES, UNKNOWN, Parts, Vocabulary, read_text, split
 from report import Clock, Table, arguments, missing, need, picture, side_by_side, without_torch
 
 torch = need("torch", "torch")
-tokenizers = need("tokenizers", "tokenizers")
 tqdm = need("tqdm", "tqdm").tqdm
 import cellgate.torch  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -51,14 +49,10 @@ from torch import nn  # noqa: E402
 from torch.nn.functional import cross_entropy, dropout  # noqa: E402
 from torch.nn.utils import parametrize  # noqa: E402
 
-# Words with the space before them, other marks, spaces, ends of line: no subword crosses these.
-# ASCII classes only: they mean the same here and in Python's `re`, which the serving program uses.
-PIECES = r" ?[A-Za-z]+| ?[^A-Za-z \n]+| +|\n"
 METRIC = "bits per character"
 SERVING = Path(__file__).with_name("language_model_serving.py")
 SHARES = np.linspace(0, 1, 51)  # of the LSTM in a mixture
 MINIMUM = 50_000  # characters
-UNKNOWN = "\ufffd"  # instead of characters that the training part does not have, for all methods
 
 
 class Sizes(NamedTuple):
@@ -85,143 +79,6 @@ QUICK = {
     "subwords": Sizes(500, 6, 160, 1, 0.15, 0.15, 8, 40, 6e-3, 450_000),
 }
 QUICK_CHARACTERS = 200_000
-
-
-# --- The text -------------------------------------------------------------------------------------
-
-
-def read_text(path: Path | None) -> tuple[str, str]:
-    """The text, and where it is from."""
-    if path is not None:
-        try:
-            return path.read_text(encoding="utf-8"), path.name
-        except (OSError, ValueError) as error:
-            missing(str(path), f"cannot be read as UTF-8 ({error})")
-    if program := shutil.which("bible"):
-        command = [program, "-f", "mat1:1-rev22:21"]
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        verses = [line.partition(" ")[2] for line in result.stdout.splitlines()]
-        if len(verses) > 7_000:  # else the package with the text is not there
-            source = "New Testament, King James (Debian's bible-kjv-text; public domain)"
-            return "\n".join(verses), source
-    from pydoc_data.topics import topics
-
-    # Topics quote each other, with other indents: what was seen word for word would make the
-    # held-out part easy. Each paragraph becomes one line, and counts once.
-    paragraphs = [p for name in sorted(topics) for p in topics[name].split("\n\n")]
-    lines = dict.fromkeys(" ".join(paragraph.split()) for paragraph in paragraphs)
-    return "\n".join(lines), "topics of Python's help() (pydoc_data; PSF licence)"
-
-
-class Parts(NamedTuple):
-    train: str
-    validation: str
-    test: str
-
-
-def split(text: str) -> Parts:
-    held_out = min(len(text) // 20, 100_000)
-    first, second = len(text) - 2 * held_out, len(text) - held_out
-    known = set(text[:first])
-    rest = "".join(c if c in known else UNKNOWN for c in text[first:])
-    return Parts(text[:first], rest[: second - first], rest[second - first :])
-
-
-class Vocabulary(NamedTuple):
-    """How text becomes numbers: characters, and the pairs to merge, in their order."""
-
-    units: list[str]
-    merges: list[tuple[str, str]]
-    tokenizer: Any
-
-    @classmethod
-    def learn(cls, text: str, subwords: int) -> Vocabulary:
-        alphabet = sorted({*text, UNKNOWN})
-        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(
-            tokenizers.Regex(PIECES), "isolated"
-        )
-        trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=max(subwords, len(alphabet)),
-            initial_alphabet=alphabet,
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator([text], trainer)
-        model = json.loads(tokenizer.to_str())["model"]
-        units = sorted(model["vocab"], key=model["vocab"].__getitem__)
-        return cls(units, [tuple(pair) for pair in model["merges"]], tokenizer)
-
-    def encode(self, text: str) -> np.ndarray:
-        numbers = np.array(self.tokenizer.encode(text).ids)
-        assert "".join(self.units[i] for i in numbers) == text
-        return numbers
-
-
-# --- Baselines ------------------------------------------------------------------------------------
-
-
-class KneserNey:
-    """Interpolated modified Kneser-Ney n-grams (Chen and Goodman 1999) of all orders up to one."""
-
-    def __init__(self, text: np.ndarray, vocabulary: int, orders: int) -> None:
-        self.vocabulary = vocabulary
-        self.levels: list[dict[str, Any]] = []
-        context, last = np.zeros(len(text), np.int64), None
-        for n in range(orders + 1):
-            # A gram's key is the number of its context, which is a gram of one less, and its last.
-            keys, first, number, counts = np.unique(
-                context * vocabulary + text[n:],
-                return_index=True,
-                return_inverse=True,
-                return_counts=True,
-            )
-            if last is not None:  # lower orders count in how many contexts a gram occurs
-                continued = np.bincount(last[1:][first], minlength=len(self.levels[-1]["keys"]))
-                self.levels[-1]["lower"] = self.statistics(self.levels[-1]["keys"], continued)
-            self.levels.append({"keys": keys, "highest": self.statistics(keys, counts)})
-            context, last = number[:-1], number
-
-    def statistics(self, keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of each gram the discounted count, of each context the total and what was discounted."""
-        ones, twos, threes, fours = (max(1, np.count_nonzero(counts == k)) for k in (1, 2, 3, 4))
-        y = ones / (ones + 2 * twos)
-        some = [1 - 2 * y * twos / ones, 2 - 3 * y * threes / twos, 3 - 4 * y * fours / threes]
-        discount = np.clip([0, *some], 0, [0, 1, 2, 3])[np.minimum(counts, 3)]
-        contexts = keys // self.vocabulary
-        total = np.bincount(contexts, counts)
-        return np.maximum(counts - discount, 0), total, np.bincount(contexts, discount)
-
-    def bits(self, text: np.ndarray) -> list[np.ndarray]:
-        """-log2 of the probability of each token: one array for each order, from 1."""
-        result = []
-        lower = np.full(len(text), 1 / self.vocabulary)
-        context = np.zeros(len(text), np.int64)  # -1 where training has not seen it
-        for level in self.levels:
-            keys = context * self.vocabulary + text
-            number = np.minimum(np.searchsorted(level["keys"], keys), len(level["keys"]) - 1)
-            seen = (level["keys"][number] == keys) & (context >= 0)
-
-            def probability(statistics: tuple[np.ndarray, ...]) -> np.ndarray:
-                discounted, total, rest = statistics
-                # A context at the very end of the training text has nothing after it.
-                inside = (context >= 0) & (context < len(total))  # noqa: B023
-                at = np.where(inside, context, 0)  # noqa: B023
-                inside &= total[at] > 0
-                mass = np.where(seen, discounted[number], 0) + rest[at] * lower  # noqa: B023
-                return np.where(inside, mass / np.maximum(total[at], 1), lower)  # noqa: B023
-
-            result.append(-np.log2(probability(level["highest"])))
-            if "lower" in level:
-                lower = probability(level["lower"])
-            number = np.where(seen, number, -1)
-            context = np.concatenate([[-1], number[:-1]])
-        return result[:-1]
-
-
-def xz_size(text: str) -> int:
-    return len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
 
 
 def mixed(weight: float, a: np.ndarray, b: np.ndarray) -> np.ndarray:
