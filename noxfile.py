@@ -40,7 +40,10 @@ def cpp_tests(session: nox.Session, folder: str, *options: str, env: dict[str, s
         "-DCELLGATE_WERROR=ON", *options, external=True,
     )  # fmt: skip
     session.run("cmake", "--build", build, "-j", str(os.cpu_count()), external=True)
-    session.run("ctest", "--test-dir", build, "--output-on-failure", env=env, external=True)
+    session.run(
+        "ctest", "--test-dir", build, "--output-on-failure", "-j", str(os.cpu_count()),
+        env=env, external=True,
+    )  # fmt: skip
 
 
 @nox.session

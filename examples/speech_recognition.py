@@ -2,8 +2,9 @@
 
 Two networks of `cellgate.torch.LSTM` are trained with PyTorch's CTC loss on strings of one to six
 digits, without being told where one ends and the next begins: a bidirectional one, decoded by a
-beam search (fast-ctc-decode), and a unidirectional one that names each digit as it hears it. It
-prints, and writes to speech_recognition.json,
+beam search (fast-ctc-decode), and a unidirectional one that names each digit as it hears it. Three
+more, trained without PyTorch, tell isolated digits by the whole utterance. It prints, and writes to
+speech_recognition.json,
 
 - the word error rate on strings of two to six digits, beside digit HMMs with Gaussian mixtures
   (hmmlearn) that are joined to one loop and decoded by Viterbi's algorithm;
@@ -11,7 +12,7 @@ prints, and writes to speech_recognition.json,
   warping (dtaidistance);
 - the times of all, and those of torch.nn.LSTM beside ours.
 
-speech_recognition.png shows both networks at work. Both are saved; `speech_recognition_serving.py`
+speech_recognition.png shows the first two at work. All are saved; `speech_recognition_serving.py`
 reads them without torch, streams, and must give the same digits.
 
 Data: the MFCC of the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset,
@@ -42,11 +43,13 @@ from speech_recognition_data import (
     Corpus,
     Floats,
     Ints,
+    augment,
     error_rate,
     read_data,
     strings,
     word_error_rate,
 )
+from speech_recognition_isolated import IsolatedDigits
 
 try:
     import fast_ctc_decode
@@ -73,16 +76,17 @@ class Sizes(NamedTuple):
     epochs: tuple[int, int]
     mixtures: int  # Gaussians in each state of the HMMs
     repeats: int  # how often each utterance of the test part occurs in the strings
+    classifiers: int  # of isolated digits
 
 
-FULL = Sizes(3000, (96, 192), (2, 1), (40, 40), mixtures=6, repeats=3)
-QUICK = Sizes(1500, (64, 96), (2, 1), (16, 24), mixtures=4, repeats=1)
+FULL = Sizes(3000, (96, 192), (2, 1), (40, 40), mixtures=6, repeats=3, classifiers=3)
+QUICK = Sizes(1500, (64, 96), (2, 1), (16, 24), mixtures=4, repeats=1, classifiers=1)
 METRICS = {"WER of strings, %": "strings", "error of isolated digits, %": "isolated"}
 HMMS, DTW = "GMM-HMM, Viterbi", "DTW, nearest neighbours"
 STREAMING, BIDIRECTIONAL = "LSTM, CTC, streaming", "bidirectional LSTM, CTC, beam search"
-OURS = (STREAMING, BIDIRECTIONAL)
+CLASSIFIERS = "bidirectional LSTM classifiers"
+OURS = (STREAMING, BIDIRECTIONAL, CLASSIFIERS)
 BATCH, RATE, DROPOUT = 8, 0.01, 0.3
-NOISE, SHIFT, STRETCH = 0.2, 0.2, 1.33  # of the augmentation
 
 
 class Recogniser(torch.nn.Module):
@@ -139,17 +143,6 @@ def beam_search(log_probability: Floats) -> str:
 
 def best_path(log_probability: Floats) -> str:
     return fast_ctc_decode.viterbi_search(np.exp(log_probability), ALPHABET)[0]
-
-
-def augment(mfcc: Floats, std: Floats, rng: np.random.Generator) -> Floats:
-    """Another utterance of the same digit: faster or slower, through another channel, noisier."""
-    frames = max(4, round(len(mfcc) * STRETCH ** rng.uniform(-1, 1)))
-    place = np.linspace(0, len(mfcc) - 1, frames)
-    below = np.minimum(place.astype(int), len(mfcc) - 2)
-    part = (place - below)[:, None]
-    warped = mfcc[below] * (1 - part) + mfcc[below + 1] * part
-    shift = rng.normal(0, SHIFT, COEFFICIENTS)
-    return (warped + std * (shift + rng.normal(0, NOISE, warped.shape))).astype(np.float32)
 
 
 def train_network(corpus: Corpus, sizes: Sizes, both: bool, seed: int) -> Recogniser:
@@ -353,6 +346,16 @@ def main() -> int:
                 inference=run.seconds / hundreds,
             )
             models[method] = model
+        with Clock() as fit:
+            classifiers = IsolatedDigits(corpus, sizes.classifiers, seed)
+        with Clock() as run:
+            found = classifiers.isolated(alone)
+        results.keep(
+            CLASSIFIERS,
+            isolated=error_rate(corpus, corpus.test, found),
+            training=fit.seconds,
+            inference=run.seconds / len(alone) * 100,
+        )
         for name, kind in METRICS.items():
             rates = "; ".join(f"{method}: {v[-1]:.2f}" for method, v in results.of(kind).items())
             print(f"fold {seed}, {name}: {rates}", flush=True)
@@ -362,6 +365,7 @@ def main() -> int:
         seconds = serve(path, corpus, test, models[method])
         for text in compare_times(models[method], corpus, test):
             table.note(text)
+    classifiers.serve(options.output / "speech_recognition_isolated.joblib", alone)
     # Many strings at once take less; but frame by frame is how a stream is recognised.
     results.values[STREAMING]["inference"] = [sum(seconds) / hundreds]
     results.add_to(table)
@@ -369,7 +373,10 @@ def main() -> int:
     table.note(
         f"Streaming: {middle:.1f} µs for a frame (median; 99 in 100 took less than {late:.1f} µs)"
     )
-    table.note(f"Both saved, read without torch: the same digits in all {len(test)} strings")
+    table.note(
+        f"All saved, read without torch: the same digits in all {len(test)} strings and "
+        f"{len(alone)} utterances"
+    )
     table.note(f"One isolated digit is {100 / len(corpus.test):.2g} % of a fold")
     draw(options.output / "speech_recognition.png", corpus, max(test, key=len), models, results)
     status = table.finish(options.output, options.quick)

@@ -17,6 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 COEFFICIENTS = 13
 LONGEST = 6  # digits in a string
+NOISE, SHIFT, STRETCH = 0.2, 0.2, 1.33  # of the augmentation
 
 
 class Corpus(NamedTuple):
@@ -60,6 +61,17 @@ def strings(part: Ints, shortest: int, rng: np.random.Generator) -> list[Ints]:
         result.append(order[:count])
         order = order[count:]
     return result
+
+
+def augment(mfcc: Floats, std: Floats, rng: np.random.Generator) -> Floats:
+    """Another utterance of the same digit: faster or slower, through another channel, noisier."""
+    frames = max(4, round(len(mfcc) * STRETCH ** rng.uniform(-1, 1)))
+    place = np.linspace(0, len(mfcc) - 1, frames)
+    below = np.minimum(place.astype(int), len(mfcc) - 2)
+    part = (place - below)[:, None]
+    warped = mfcc[below] * (1 - part) + mfcc[below + 1] * part
+    shift = rng.normal(0, SHIFT, COEFFICIENTS)
+    return (warped + std * (shift + rng.normal(0, NOISE, warped.shape))).astype(np.float32)
 
 
 def edits(wanted: str, heard: str) -> int:

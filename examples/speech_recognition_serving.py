@@ -8,7 +8,12 @@ a microphone, and names each digit at once: `--frames` prints the frame of each,
 tells how long a frame took. `--json` prints the same for a program, and `--save FILE.npz` keeps the
 log-probabilities of the alphabet at each frame.
 
-Needs: cellgate, which brings numpy and safetensors.
+    python speech_recognition_serving.py MODEL.joblib UTTERANCES.npz
+
+tells isolated digits with the classifiers that it saved. A file of joblib is a pickle: read none
+that you do not trust.
+
+Needs: cellgate, which brings numpy and safetensors; for classifiers also joblib and scikit-learn.
 """
 
 from __future__ import annotations
@@ -79,6 +84,16 @@ def listen(
     return np.stack(rows), heard
 
 
+def isolated(path: Path, utterances: dict[str, Floats]) -> dict[str, int]:
+    """The digit of each utterance: the classifiers vote with their probabilities."""
+    import joblib
+
+    models = joblib.load(path)
+    votes = sum(model.predict_proba(list(utterances.values())) for model in models)
+    digits = models[0].classes_[votes.argmax(1)].tolist()
+    return dict(zip(utterances, digits, strict=True))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -89,6 +104,13 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print for a program")
     parser.add_argument("--save", type=Path, help="where to write the log-probabilities")
     options = parser.parse_args()
+    if options.model.suffix == ".joblib":
+        with np.load(options.strings) as file:
+            found = isolated(options.model, {name: file[name] for name in file.files})
+        print(
+            json.dumps(found) if options.json else "\n".join(f"{k}: {d}" for k, d in found.items())
+        )
+        return 0
     model = Recogniser(options.model)
     saved, answers, times = {}, {}, []
     with np.load(options.strings) as strings:
