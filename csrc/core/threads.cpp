@@ -1,6 +1,8 @@
 // The thread pool and its barrier.
 #include "threads.hpp"
 
+#include "openmp.hpp"
+
 #include <pthread.h>
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -164,9 +166,7 @@ class Pool {
         worker.wake.notify_one();
       }
     }
-    const std::int64_t before = interruptions();
     job.call(job.data, 0);
-    interrupted.fetch_add(interruptions() - before);
     const auto done = [&] { return pending_.load() == 0; };
     if (spin_until(done)) return;
     const auto begin = Clock::now();
@@ -188,9 +188,7 @@ class Pool {
         self->asleep.store(false);
       }
       const Job* job = self->job.load();
-      const std::int64_t before = interruptions();
       job->call(job->data, member);
-      interrupted.fetch_add(interruptions() - before);
       self->job.store(nullptr);
       if (pending_.fetch_sub(1) == 1 && caller_asleep_.load()) {
         std::lock_guard<std::mutex> lock(caller_mutex_);
@@ -263,19 +261,32 @@ PoolLease::PoolLease(int wanted, bool whatever_the_load) {
   if (!shared.busy.try_lock()) return;
   pool_ = &shared;
   size_ = 1 + shared.ensure_workers(wanted - 1);
+  openmp_ = size_ > 1 && openmp_has(size_);
 }
 
 PoolLease::~PoolLease() {
   if (pool_) pool_->busy.unlock();
 }
 
+namespace {
+
+// A job that tells how often its members were interrupted.
+void call_counted(void* given, int member) {
+  const Job& job = *static_cast<const Job*>(given);
+  const std::int64_t before = interruptions();
+  job.call(job.data, member);
+  interrupted.fetch_add(interruptions() - before);
+}
+
+}  // namespace
+
 void PoolLease::run_erased(int size, void (*call)(void*, int), void* data, bool even) noexcept {
   if (size <= 1) return call(data, 0);
-  const Job job{call, data};
+  Job job{call, data};
   const auto begin = Clock::now();
   waited.store(0);
   interrupted.store(0);
-  pool_->run(size, job);
+  if (!openmp_ || !run_on_openmp(size, call_counted, &job)) pool_->run(size, {call_counted, &job});
   if (even) crowding.learn(waited.load(), nanoseconds_since(begin), size, interrupted.load());
 }
 

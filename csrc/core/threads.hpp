@@ -72,6 +72,7 @@ class PoolLease {
   void run_erased(int size, void (*call)(void*, int), void* job, bool even) noexcept;
   class Pool* pool_ = nullptr;
   int size_ = 1;
+  bool openmp_ = false;  // whether another library's threads run the jobs (openmp.hpp)
 };
 
 }  // namespace cellgate

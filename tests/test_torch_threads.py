@@ -1,0 +1,85 @@
+"""Calls beside PyTorch's run on PyTorch's threads, which go on spinning after each operator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import cellgate
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import cellgate.torch
+import torch
+from cellgate import _core
+
+# In a process of its own, whose threads and their processor time can be told apart.
+PROGRAM = """
+import json, os, sys
+import numpy as np
+import torch
+import cellgate
+if sys.argv[1] == "beside":
+    import cellgate.torch
+
+def seconds():
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        found[task] = int(fields[11]) + int(fields[12])
+    return found
+
+torch.set_num_threads(2)
+cellgate.set_num_threads(2)
+torch.ones(4_000_000).exp()  # its threads begin
+before = seconds()
+lstm = cellgate.LSTM(256, 256, seed=0)
+x = np.random.default_rng(0).standard_normal((300, 16, 256), np.float32)
+for _ in range(8):
+    y, _ = lstm(x)
+after = seconds()
+new = sum(ticks for task, ticks in after.items() if task not in before)
+known = sum(ticks - before[task] for task, ticks in after.items() if task in before)
+print(json.dumps({"new": new, "known": known, "sum": float(y.sum())}))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor: there is nothing to divide")
+def test_calls_run_on_the_threads_of_torch():
+    found = {
+        where: json.loads(
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM, where], check=True, capture_output=True, text=True
+            ).stdout
+        )
+        for where in ("alone", "beside")
+    }
+    assert found["alone"]["sum"] == found["beside"]["sum"]
+    assert found["alone"]["new"] > 0.2 * found["alone"]["known"]
+    assert found["beside"]["new"] < 0.05 * found["beside"]["known"]
+
+
+def test_a_library_that_is_not_loaded_is_refused():
+    assert not _core.use_openmp_of("/nowhere/libtorch_cpu.so")
+
+
+@pytest.mark.usefixtures("restore_threads")
+def test_torch_set_to_one_thread_takes_none_from_us():
+    """Then calls have their own pool; the results are the same to the bit."""
+    lstm = cellgate.LSTM(48, 64, seed=0)
+    x = np.random.default_rng(1).standard_normal((40, 24, 48), np.float32)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for torchs, ours in ((1, 1), (1, 3), (3, 3), (4, 2)):
+            torch.set_num_threads(torchs)
+            cellgate.set_num_threads(ours)
+            results.append(lstm(x)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(result, results[0]) for result in results)
