@@ -5,7 +5,7 @@ Importing it imports PyTorch, and registers the operator ``cellgate::lstm``, whi
 """
 
 try:
-    import torch as _torch  # noqa: F401  (the one below would name this package in its error)
+    import torch as _torch
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
