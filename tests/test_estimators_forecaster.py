@@ -147,6 +147,23 @@ def test_a_network_that_has_nothing_to_add_is_not_followed(random):
     assert far < 0.5 * np.abs(model.predict_rolling(y, start=600).median - rolling.linear).mean()
 
 
+def test_a_series_that_holds_nothing_out_still_counts(random):
+    """15 % of 40 steps is no forecast of 6; the other series decides when to stop."""
+    model = LSTMForecaster(6, **SMALL).fit([seasonal(random, 400), seasonal(random, 40)])
+    assert [made.shape for made in model.predict()] == [(6,), (6,)]
+
+
+def test_what_partial_fit_refuses_leaves_the_model_as_it_is(random):
+    y = seasonal(random)
+    model = LSTMForecaster(6, season_length=12, **SMALL).fit(y)
+    before = model.predict()
+    with pytest.raises(ValueError, match="y: must have at least 37 steps for this horizon"):
+        model.partial_fit(y[:30])
+    assert np.array_equal(model.predict(), before)
+    with pytest.raises(ValueError, match=r"y: must have at least one step, got shape \(0,\)"):
+        model.predict(y[:0])
+
+
 def test_log_is_for_series_above_zero(random):
     level = np.exp(np.cumsum(random.normal(0.004, 0.01, 500)))
     y = level * (2 + np.sin(2 * np.pi * np.arange(500) / 12))

@@ -63,6 +63,38 @@ def test_it_says_what_the_forecaster_says(random):
     assert len(model.forecaster_.loss_curve_) == len(plain.loss_curve_) + 1
 
 
+def test_rows_of_x_belong_to_those_of_y(random):
+    """X may begin earlier than y and end later, in `fit` and in `update`."""
+    x = pd.DataFrame({"a": random.standard_normal(200)}, monthly(random).index)
+    y = 3 * x["a"] + random.normal(0, 0.05, 200)
+    models = [
+        SktimeForecaster(LSTMForecaster(**SETTINGS)).fit(y[20:170], given, fh=[1, 2, 3])
+        for given in (x, x[20:170])
+    ]
+    for _ in range(2):
+        made = [model.predict(X=x) for model in models]
+        assert made[0].equals(made[1])
+        models[0].update(y[170:190], x)
+        models[1].update(y[170:190], x[170:190])
+    assert np.abs(made[0] - y[made[0].index]).max() < 1
+    with pytest.raises(ValueError, match=r"X: must have the columns \['a'\], got None"):
+        models[0].predict()
+    with pytest.raises(
+        ValueError, match="X: must have a row for each time of y, has none for 2002"
+    ):
+        SktimeForecaster(LSTMForecaster(**SETTINGS)).fit(y, x[12:], fh=[1])
+
+
+def test_the_template_is_checked_and_left_alone(random):
+    with pytest.raises(TypeError, match="forecaster: must be an LSTMForecaster, got"):
+        SktimeForecaster("LSTM").fit(monthly(random), fh=[1])
+    template = LSTMForecaster(**SETTINGS)
+    model = SktimeForecaster(template).fit(monthly(random), fh=[1, 5])
+    assert template.horizon == 1
+    assert model.forecaster_.horizon == 5
+    assert not hasattr(template, "lstm_")
+
+
 def test_quantiles_that_were_not_learned_lie_on_a_normal_distribution(random):
     model = SktimeForecaster(LSTMForecaster(**SETTINGS)).fit(monthly(random), fh=[1])
     z = np.array([NormalDist().inv_cdf(q) for q in model.forecaster_.quantiles_])

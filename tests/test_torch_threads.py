@@ -1,9 +1,8 @@
-"""Calls beside PyTorch's run on PyTorch's threads, which go on spinning after each operator."""
+"""Calls run on PyTorch's threads, which spin after each operator; test_openmp.cpp has the cases."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -22,6 +21,7 @@ import json, os, sys
 import numpy as np
 import torch
 import cellgate
+from cellgate import _core
 if sys.argv[1] == "beside":
     import cellgate.torch
 
@@ -35,11 +35,12 @@ def seconds():
 
 torch.set_num_threads(2)
 cellgate.set_num_threads(2)
+_core._set_split("units")  # whatever the load of the machine
 torch.ones(4_000_000).exp()  # its threads begin
 before = seconds()
 lstm = cellgate.LSTM(256, 256, seed=0)
 x = np.random.default_rng(0).standard_normal((300, 16, 256), np.float32)
-for _ in range(8):
+for _ in range(20):
     y, _ = lstm(x)
 after = seconds()
 new = sum(ticks for task, ticks in after.items() if task not in before)
@@ -49,7 +50,6 @@ print(json.dumps({"new": new, "known": known, "sum": float(y.sum())}))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor: there is nothing to divide")
 def test_calls_run_on_the_threads_of_torch():
     found = {
         where: json.loads(
@@ -60,8 +60,10 @@ def test_calls_run_on_the_threads_of_torch():
         for where in ("alone", "beside")
     }
     assert found["alone"]["sum"] == found["beside"]["sum"]
-    assert found["alone"]["new"] > 0.2 * found["alone"]["known"]
-    assert found["beside"]["new"] < 0.05 * found["beside"]["known"]
+    # Ticks of the processor, of 10 ms: half of all in threads of ours, or none.
+    assert found["alone"]["new"] > 10
+    assert found["beside"]["known"] > 20
+    assert found["beside"]["new"] <= 2
 
 
 def test_a_library_that_is_not_loaded_is_refused():
@@ -69,8 +71,7 @@ def test_a_library_that_is_not_loaded_is_refused():
 
 
 @pytest.mark.usefixtures("restore_threads")
-def test_torch_set_to_one_thread_takes_none_from_us():
-    """Then calls have their own pool; the results are the same to the bit."""
+def test_the_bits_are_the_same_whoever_has_the_threads():
     lstm = cellgate.LSTM(48, 64, seed=0)
     x = np.random.default_rng(1).standard_normal((40, 24, 48), np.float32)
     before = torch.get_num_threads()

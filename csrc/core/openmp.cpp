@@ -2,6 +2,7 @@
 #include "openmp.hpp"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <atomic>
 
@@ -17,7 +18,7 @@ struct OpenMP {
   int (*max_threads)();
   int (*in_parallel)();
   int (*dynamic)();
-  std::uint32_t forks;  // fork_generation() when it was found: its threads are not in a child
+  pthread_t owner;  // the thread whose team it is
 };
 
 std::atomic<const OpenMP*> runtime{nullptr};
@@ -49,6 +50,7 @@ void enter(void* given) {
 }  // namespace
 
 bool use_openmp_of(const char* path) {
+  if (fork_generation() != 0) return false;
   void* library = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
   if (!library) return false;
   OpenMP found{};
@@ -60,15 +62,17 @@ bool use_openmp_of(const char* path) {
                         find(library, "omp_get_dynamic", found.dynamic);
   // `library` stays open, and what was found is never freed: calls may be using it.
   if (!complete) return false;
-  found.forks = fork_generation();
+  found.owner = pthread_self();
   runtime.store(new OpenMP(found));
   return true;
 }
 
-bool openmp_has(int threads) noexcept {
+int openmp_threads() noexcept {
   const OpenMP* openmp = runtime.load();
-  return openmp && openmp->forks == fork_generation() && openmp->max_threads() >= threads &&
-         !openmp->in_parallel() && !openmp->dynamic();
+  if (!openmp || fork_generation() != 0 || !pthread_equal(openmp->owner, pthread_self())) return 0;
+  if (openmp->in_parallel() || openmp->dynamic()) return 0;
+  const int threads = openmp->max_threads();
+  return threads <= get_num_threads() ? threads : 0;
 }
 
 bool run_on_openmp(int size, void (*call)(void*, int), void* data) noexcept {

@@ -2,19 +2,23 @@
 //
 // After a parallel region such a runtime lets its threads spin for milliseconds. A pool of our own would
 // have to share the cores with them; a call that follows one of PyTorch's runs on the same threads.
+// A runtime keeps a team for each thread that enters regions, so only the thread that asked for it, which
+// is the one that imported PyTorch's part, uses it; all others have our own pool.
 #pragma once
 
 namespace cellgate {
 
-// Uses the runtime that the library at `path`, loaded before, is linked to. False: there is none.
+// From now on this thread uses the runtime that the library at `path`, loaded before, is linked to. False:
+// there is none, or this process is a child made by fork, where the runtime's threads are missing.
 bool use_openmp_of(const char* path);
 
-// Whether a region of `threads` would run on threads that the runtime keeps: not in a child made by
-// fork, not inside another region, and not if it is set to fewer.
-bool openmp_has(int threads) noexcept;
+// The threads that a region would have here; 0 if it must not be entered: on another thread, in a child
+// made by fork, inside another region, or if the runtime is set to more than set_num_threads() allows.
+int openmp_threads() noexcept;
 
-// Calls call(data, member) for every member in [0, size), all at once. False, and nothing was called, if
-// the runtime gave fewer threads than it has.
+// Calls call(data, member) for every member in [0, size), all at once; size is at most openmp_threads().
+// False, and nothing was called, if the runtime gave fewer threads. Like any operator of PyTorch's, the
+// first region ends the process if the system has no threads to give.
 bool run_on_openmp(int size, void (*call)(void*, int), void* data) noexcept;
 
 }  // namespace cellgate

@@ -261,7 +261,11 @@ PoolLease::PoolLease(int wanted, bool whatever_the_load) {
   if (!shared.busy.try_lock()) return;
   pool_ = &shared;
   size_ = 1 + shared.ensure_workers(wanted - 1);
-  openmp_ = size_ > 1 && openmp_has(size_);
+  const int others = openmp_threads();
+  // Beside its threads ours would wait for a core, so that fewer of its are better than more of ours.
+  if (others < 2 || (others < size_ && whatever_the_load)) return;
+  openmp_ = true;
+  size_ = std::min(size_, others);
 }
 
 PoolLease::~PoolLease() {
@@ -270,23 +274,34 @@ PoolLease::~PoolLease() {
 
 namespace {
 
-// A job that tells how often its members were interrupted.
+// A job that tells how often its members were interrupted, and when the caller was done with its part.
+struct CountedJob {
+  Job job;
+  Clock::time_point caller_done;
+};
+
 void call_counted(void* given, int member) {
-  const Job& job = *static_cast<const Job*>(given);
+  CountedJob& counted = *static_cast<CountedJob*>(given);
   const std::int64_t before = interruptions();
-  job.call(job.data, member);
+  counted.job.call(counted.job.data, member);
   interrupted.fetch_add(interruptions() - before);
+  if (member == 0) counted.caller_done = Clock::now();
 }
 
 }  // namespace
 
 void PoolLease::run_erased(int size, void (*call)(void*, int), void* data, bool even) noexcept {
   if (size <= 1) return call(data, 0);
-  Job job{call, data};
+  CountedJob counted{{call, data}, {}};
   const auto begin = Clock::now();
   waited.store(0);
   interrupted.store(0);
-  if (!openmp_ || !run_on_openmp(size, call_counted, &job)) pool_->run(size, {call_counted, &job});
+  if (openmp_ && run_on_openmp(size, call_counted, &counted)) {
+    const std::int64_t spin = std::chrono::nanoseconds(kSpin).count();
+    waited.fetch_add(std::max<std::int64_t>(0, nanoseconds_since(counted.caller_done) - spin));
+  } else {
+    pool_->run(size, {call_counted, &counted});
+  }
   if (even) crowding.learn(waited.load(), nanoseconds_since(begin), size, interrupted.load());
 }
 

@@ -36,34 +36,49 @@ bool on_openmp(const std::vector<std::thread::id>& threads) {
   return team == threads;
 }
 
+int status_of(pid_t child) {
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
 }  // namespace
 
 int main() {
   omp_set_dynamic(0);
   omp_set_num_threads(3);
+  cellgate::set_num_threads(3);
   CHECK(!cellgate::use_openmp_of("no such library"), "a library that is not there was found");
   CHECK(!on_openmp(run(3)), "an OpenMP runtime was used before it was asked for");
+  const pid_t early = fork();
+  if (early == 0) _exit(cellgate::use_openmp_of("libgomp.so.1") ? 1 : 0);
+  CHECK(status_of(early) == 0, "a child must not use its parent's OpenMP threads");
+
   CHECK(cellgate::use_openmp_of("libgomp.so.1"), "libgomp.so.1 was not found");
   for (int round = 0; round < 200; ++round) {
     CHECK(on_openmp(run(2 + round % 2)), "not on OpenMP's threads");
   }
   CHECK(!on_openmp(run(4)), "on more threads than OpenMP is set to");
+  cellgate::set_num_threads(4);
+  CHECK(cellgate::PoolLease(4).size() == 3, "more threads than OpenMP's beside them");
+  cellgate::set_num_threads(2);
+  CHECK(!on_openmp(run(2)), "OpenMP is set to more threads than are allowed");
+  cellgate::set_num_threads(3);
+  std::thread([] { CHECK(!on_openmp(run(2)), "another thread got a team of its own"); }).join();
   std::vector<std::thread::id> nested;
 #pragma omp parallel num_threads(2)
   {
-    CHECK(!cellgate::openmp_has(2), "a region inside a region");
+    CHECK(cellgate::openmp_threads() == 0, "a region inside a region");
 #pragma omp critical
     if (omp_get_thread_num() == 0) nested = run(2);
   }
   CHECK(nested.size() == 2, "not run");
   const pid_t child = fork();
   if (child == 0) {
-    const bool has = cellgate::openmp_has(2);
+    const int threads = cellgate::openmp_threads();
     run(2);
-    _exit(has ? 1 : 0);
+    _exit(threads);
   }
-  int status = -1;
-  waitpid(child, &status, 0);
-  CHECK(status == 0, "a child must not use its parent's OpenMP threads: %d", status);
+  CHECK(status_of(child) == 0, "a child must not use its parent's OpenMP threads");
   return 0;
 }

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..config import check_bool, check_int, describe
+from .calibration import best_share, calibrated, shared
 from .highway import Highway
 from .losses import pinball
 from .network import Batch, Network
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-SHARES = tuple(k / 10 for k in range(11))  # of the network's correction, to choose from
 LIMIT = 5.0  # standard deviations, of what the network reads: beyond them nothing was learned
 
 
@@ -63,7 +63,7 @@ class Rolling(NamedTuple):
     quantiles : array, (n, h, Q), or (n, h, S, Q), or a list of (n, h, Q)
         In the order of `LSTMForecaster.quantiles_`.
     linear : like `median`
-        What the ridge regressions alone forecast: what the network adds is the difference.
+        What the mean of past seasons and the regressions forecast: the network adds the difference.
     """
 
     origins: NDArray[np.int64]
@@ -274,6 +274,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             self.n_iter_ = self.best_epoch_ = 0
         series = self._later(y, X)
         ends = [len(values) for values in series.values]
+        self._refuse_short(series, ends, 0.0)
         self._learn_highway(series, ends)
         prepared = self._prepare(series, 0)
         self._history = checked_series(y, X)
@@ -422,13 +423,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         series = self._transformed(self._history)
         ends = [int(np.ceil(len(values) * (1 - held))) for values in series.values]
         self._highway = Highway(self._horizon, self._seasons)
-        needed = self._highway.needed + 2 * self._horizon
-        if min(ends) < needed:
-            least = int(np.ceil(needed / (1 - held)))
-            raise ValueError(
-                f"y: must have at least {least} steps for this horizon and season_length, "
-                f"got {min(map(len, series.values))}"
-            )
+        self._refuse_short(series, ends, held)
         width = series.exogenous[0].shape[1] if series.exogenous else 0
         self._exogenous = width
         self._scales = Scales(
@@ -466,6 +461,15 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         # Of the scaled residuals, added to each quantile; 0 for the median.
         self._shift = np.zeros((self._horizon, len(self.quantiles_)))
         return [self._scaled(*parts) for parts in raw], ends
+
+    def _refuse_short(self, series: Series, ends: list[int], held: float) -> None:
+        needed = self._highway.needed + 2 * self._horizon
+        if min(ends) < needed:
+            least = int(np.ceil(needed / (1 - held)))
+            raise ValueError(
+                f"y: must have at least {least} steps for this horizon and season_length, "
+                f"got {min(map(len, series.values))}"
+            )
 
     def _learn_highway(self, series: Series, ends: list[int]) -> None:
         scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
@@ -549,16 +553,11 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """Quantiles of the scaled residuals after some steps, rising: (n, h, Q)."""
         y, _ = self._network.lstm(p.x[:, None])
         out = self._network.head(y[at, 0]).astype(np.float64)
-        return np.sort(out.reshape(len(at), self._horizon, -1), axis=2)
-
-    def _shared(self, made: Floats) -> Floats:
-        """Quantiles (..., Q) around the share of the median that is believed."""
-        middle = made.shape[-1] // 2
-        return made - (1 - self._share) * made[..., middle : middle + 1]
+        return np.sort(out.reshape(len(at), self._horizon, len(self.quantiles_)), axis=2)
 
     def _quantiles(self, p: Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
         """Quantiles of the forecasts made after some steps: (n, h, Q)."""
-        residual = np.sort(self._shared(self._raw(p, at)) + self._shift, axis=2)
+        residual = np.sort(shared(self._raw(p, at), self._share) + self._shift, axis=2)
         scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
         return self._undo(scaled * pair[1] + pair[0])
 
@@ -588,21 +587,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             [p.residual[at] for p, at in zip(prepared, held_out, strict=True)]
         )
         made = np.concatenate([self._raw(p, at) for p, at in zip(prepared, held_out, strict=True)])
-        middle = made[..., made.shape[2] // 2]
-        # The median times the share is compared in the units of the series.
-        errors = [
-            float(np.abs((residual - share * middle) * self._scales.residual).mean())
-            for share in SHARES
-        ]
-        self._share = SHARES[int(np.argmin(errors))]
-        made = self._shared(made)
-        count = len(residual)
-        for k, level in enumerate(self._levels[::-1]):
-            # How far a value lies outside of its interval, negative inside: (n, h).
-            outside = np.maximum(made[..., k] - residual, residual - made[..., -1 - k])
-            rank = min(1.0, level * (1 + 1 / count))
-            shift = np.quantile(outside, rank, axis=0, method="higher")
-            self._shift[:, k], self._shift[:, -1 - k] = -shift, shift
+        self._share = best_share(made, residual * self._scales.residual, self._scales.residual)
+        self._shift = calibrated(shared(made, self._share), residual, self._levels)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_network")

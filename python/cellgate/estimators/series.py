@@ -178,6 +178,8 @@ def _array(name: str, value: Any) -> Floats:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu" or array.ndim == 0:
         raise TypeError(f"{name}: must be an array of numbers, got {describe(value)}")
+    if not len(array):
+        raise ValueError(f"{name}: must have at least one step, got shape {array.shape}")
     result = array.astype(np.float64)
     if not np.isfinite(result).all():
         raise ValueError(f"{name}: has NaN or infinity; fill the gaps of a series first")

@@ -7,7 +7,9 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.base import clone
 
+from ..config import describe
 from . import LSTMForecaster
 
 try:
@@ -88,16 +90,18 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
 
     def _fit(self, y: Any, X: Any, fh: Any) -> SktimeForecaster:
         template = LSTMForecaster() if self.forecaster is None else self.forecaster
+        if not isinstance(template, LSTMForecaster):
+            raise TypeError(f"forecaster: must be an LSTMForecaster, got {describe(template)}")
         steps = self._steps(fh)
         if min(steps) < 1:
             raise NotImplementedError(f"fh: must lie after the last step of y, got {min(steps)}")
-        self.forecaster_ = LSTMForecaster(**{**template.get_params(), "horizon": int(max(steps))})
-        self.forecaster_.fit(*_arrays(y, X))
+        self.forecaster_ = clone(template).set_params(horizon=int(max(steps)))
+        self.forecaster_.fit(*_arrays(y, _rows(X, y.index)))
         return self
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> SktimeForecaster:
         if update_params:
-            self.forecaster_.partial_fit(*_arrays(self._y, self._X))
+            self.forecaster_.partial_fit(*_arrays(self._y, _rows(self._X, self._y.index)))
         return self
 
     def _predict(self, fh: Any, X: Any) -> Any:
@@ -122,7 +126,10 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
         known = None
         if self._X is not None:
             every = ForecastingHorizon(np.arange(1, self.forecaster_.horizon + 1), is_relative=True)
-            past = self._X.loc[self._y.index]
+            if X is None or list(X.columns) != list(self._X.columns):
+                got = None if X is None else list(X.columns)
+                raise ValueError(f"X: must have the columns {list(self._X.columns)}, got {got}")
+            past = _rows(self._X, self._y.index)
             rows = pd.concat([past.iloc[-1:], X[X.index > self._y.index[-1]]])
             future = rows.reindex(every.to_absolute_index(self.cutoff), method="ffill")
             known = pd.concat([past, future])
@@ -139,6 +146,16 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
             {"forecaster": LSTMForecaster(season_length=2, hidden_size=4, **small)},
             {"forecaster": LSTMForecaster(hidden_size=2, steps_per_epoch=1, window=8, **small)},
         ]
+
+
+def _rows(X: Any, index: Any) -> Any:
+    """The rows of X at the times of y."""
+    if X is None:
+        return None
+    lacking = index.difference(X.index)
+    if len(lacking):
+        raise ValueError(f"X: must have a row for each time of y, has none for {lacking[0]}")
+    return X.loc[index]
 
 
 def _arrays(y: Any, X: Any) -> tuple[Any, Any]:

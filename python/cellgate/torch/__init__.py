@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
         name="torch",
     ) from None
 
+import multiprocessing as _multiprocessing
 from pathlib import Path as _Path
 
 from .. import _core
@@ -21,7 +22,12 @@ from ._accelerate import Report, accelerate
 from ._modules import LSTM, LSTMCell
 
 # PyTorch's threads go on spinning after each of its operators: calls run on them, not beside them.
-# Where there is no such library (PyTorch for Windows or macOS) calls keep their own threads.
-_core.use_openmp_of(str(_Path(_torch.__file__).with_name("lib") / "libtorch_cpu.so"))
+# A worker that multiprocessing has forked lacks them; where there is no such library (PyTorch for
+# Windows or macOS) calls keep their own threads too.
+if (
+    _multiprocessing.parent_process() is None
+    or _multiprocessing.get_start_method(allow_none=True) == "spawn"
+):
+    _core.use_openmp_of(str(_Path(_torch.__file__).with_name("lib") / "libtorch_cpu.so"))
 
 __all__ = ["LSTM", "LSTMCell", "Report", "accelerate"]
