@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Chosen by backtests on two half-hourly series of electricity demand, mostly on weeks before the test
-# of examples/forecasting.py; numbers next to these were about as good.
+# Chosen by backtests on two half-hourly series of electricity demand, mostly on weeks before the
+# test of examples/forecasting.py; numbers next to these were about as good.
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # of a step and a feature of unit size
 TOUGH = 1.0  # standard deviations beyond which a rest counts by its size, not its square (Huber)
 ROUNDS = 3  # of reweighting for that
@@ -182,7 +182,7 @@ class Highway:
                     change = future - lagged(column[:steps], then - ahead)
                     change[: then - ahead] = 0
                     columns.append(change)
-        return np.stack(columns, axis=1), base
+        return np.stack([*columns, base], axis=1), base
 
     def _seasons_before(self, season: int, ahead: int, short: int) -> list[int]:
         """Some whole numbers of seasons, in steps: the first ones that are not below `ahead`."""

@@ -149,13 +149,8 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
 
 
 def _rows(X: Any, index: Any) -> Any:
-    """The rows of X at the times of y."""
-    if X is None:
-        return None
-    lacking = index.difference(X.index)
-    if len(lacking):
-        raise ValueError(f"X: must have a row for each time of y, has none for {lacking[0]}")
-    return X.loc[index]
+    """The rows of X at the times of y; sktime has seen to it that there are such."""
+    return None if X is None else X.loc[index]
 
 
 def _arrays(y: Any, X: Any) -> tuple[Any, Any]:
