@@ -79,10 +79,6 @@ def test_rows_of_x_belong_to_those_of_y(random):
     assert np.abs(made[0] - y[made[0].index]).max() < 1
     with pytest.raises(ValueError, match=r"X: must have the columns \['a'\], got None"):
         models[0].predict()
-    with pytest.raises(
-        ValueError, match="X: must have a row for each time of y, has none for 2002"
-    ):
-        SktimeForecaster(LSTMForecaster(**SETTINGS)).fit(y, x[12:], fh=[1])
 
 
 def test_the_template_is_checked_and_left_alone(random):
