@@ -25,7 +25,7 @@ from cellgate import _core
 if sys.argv[1] == "beside":
     import cellgate.torch
 
-def seconds():
+def ticks_of_threads():
     found = {}
     for task in os.listdir("/proc/self/task"):
         with open(f"/proc/self/task/{task}/stat") as file:
@@ -37,12 +37,12 @@ torch.set_num_threads(2)
 cellgate.set_num_threads(2)
 _core._set_split("units")  # whatever the load of the machine
 torch.ones(4_000_000).exp()  # its threads begin
-before = seconds()
+before = ticks_of_threads()
 lstm = cellgate.LSTM(256, 256, seed=0)
 x = np.random.default_rng(0).standard_normal((300, 16, 256), np.float32)
 for _ in range(20):
     y, _ = lstm(x)
-after = seconds()
+after = ticks_of_threads()
 new = sum(ticks for task, ticks in after.items() if task not in before)
 known = sum(ticks - before[task] for task, ticks in after.items() if task in before)
 print(json.dumps({"new": new, "known": known, "sum": float(y.sum())}))

@@ -1,8 +1,6 @@
 // The thread pool and its barrier.
 #include "threads.hpp"
 
-#include "openmp.hpp"
-
 #include <pthread.h>
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -14,6 +12,8 @@
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "openmp.hpp"
 
 namespace cellgate {
 namespace {

@@ -33,7 +33,7 @@ def best_share(made: Floats, residual: Floats, scale: Floats) -> float:
 def calibrated(made: Floats, residual: Floats, levels: tuple[float, ...]) -> Floats:
     """What to add to each quantile, (h, Q), for each interval to cover its level of the residuals.
 
-    Conformalized quantile regression (Romano, Patterson & Candes 2019), for each step ahead.
+    Conformalized quantile regression (Romano, Patterson & Candès 2019), for each step ahead.
     """
     shift = np.zeros(made.shape[1:])
     for k, level in enumerate(levels[::-1]):  # the widest interval has the outermost quantiles

@@ -268,16 +268,17 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         of seasons from there, and has as many series. On a new object this is the first fit.
         """
         settings = checked_settings(self)
-        if not hasattr(self, "_network"):
-            self._begin(y, X, 0.0)
+        if hasattr(self, "_network"):
+            series = self._later(y, X)
+            ends = [len(values) for values in series.values]
+            self._refuse_short(series, ends, 0.0)
+            self._learn_highway(series, ends)
+            prepared = self._prepare(series, 0)
+            self._history = checked_series(y, X)
+        else:
+            prepared, ends = self._begin(y, X, 0.0)
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
-        series = self._later(y, X)
-        ends = [len(values) for values in series.values]
-        self._refuse_short(series, ends, 0.0)
-        self._learn_highway(series, ends)
-        prepared = self._prepare(series, 0)
-        self._history = checked_series(y, X)
         if self._adam is None:
             self._adam = new_adam(self._network, settings)
         batches = self._batches(prepared, ends, settings.batch_size)
