@@ -31,8 +31,10 @@ import copy
 import json
 import logging
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cellgate
 import numpy as np
@@ -181,6 +183,9 @@ def train_network(corpus: Corpus, sizes: Sizes, both: bool, seed: int) -> Recogn
     return model.eval()
 
 
+Isolated = TypeVar("Isolated", NearestNeighbours, IsolatedDigits)
+
+
 class Results:
     """What the methods reach, one value for each seed."""
 
@@ -190,6 +195,23 @@ class Results:
     def keep(self, method: str, **values: float) -> None:
         for kind, value in values.items():
             self.values.setdefault(method, {}).setdefault(kind, []).append(value)
+
+    def learn_isolated(
+        self, method: str, learn: Callable[[], Isolated], corpus: Corpus
+    ) -> Isolated:
+        """Learn a method that is for isolated digits only, and keep what it reaches."""
+        alone = [corpus.mfcc[i] for i in corpus.test]
+        with Clock() as fit:
+            learned = learn()
+        with Clock() as run:
+            found = learned.isolated(alone)
+        self.keep(
+            method,
+            isolated=error_rate(corpus, corpus.test, found),
+            training=fit.seconds,
+            inference=run.seconds / len(alone) * 100,
+        )
+        return learned
 
     def of(self, kind: str) -> dict[str, list[float]]:
         return {method: v[kind] for method, v in self.values.items() if kind in v}
@@ -322,16 +344,7 @@ def main() -> int:
             training=fit.seconds,
             inference=run.seconds / hundreds,
         )
-        with Clock() as fit:
-            neighbours = NearestNeighbours(corpus)
-        with Clock() as run:
-            found = neighbours.isolated(alone)
-        results.keep(
-            DTW,
-            isolated=error_rate(corpus, corpus.test, found),
-            training=fit.seconds,
-            inference=run.seconds / len(alone) * 100,
-        )
+        results.learn_isolated(DTW, partial(NearestNeighbours, corpus), corpus)
         models = {}
         for method, decode in ((STREAMING, best_path), (BIDIRECTIONAL, beam_search)):
             with Clock() as fit:
@@ -346,15 +359,8 @@ def main() -> int:
                 inference=run.seconds / hundreds,
             )
             models[method] = model
-        with Clock() as fit:
-            classifiers = IsolatedDigits(corpus, sizes.classifiers, seed)
-        with Clock() as run:
-            found = classifiers.isolated(alone)
-        results.keep(
-            CLASSIFIERS,
-            isolated=error_rate(corpus, corpus.test, found),
-            training=fit.seconds,
-            inference=run.seconds / len(alone) * 100,
+        classifiers = results.learn_isolated(
+            CLASSIFIERS, partial(IsolatedDigits, corpus, sizes.classifiers, seed), corpus
         )
         for name, kind in METRICS.items():
             rates = "; ".join(f"{method}: {v[-1]:.2f}" for method, v in results.of(kind).items())

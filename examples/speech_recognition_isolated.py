@@ -40,12 +40,8 @@ class IsolatedDigits:
             )  # fmt: skip
             self.models.append(model.fit(copies, digits))
 
-    def probabilities(self, mfcc: list[Floats]) -> Floats:
-        """(utterances, 10)."""
-        return np.mean([model.predict_proba(mfcc) for model in self.models], axis=0)
-
     def isolated(self, mfcc: list[Floats]) -> Ints:
-        return self.probabilities(mfcc).argmax(1)
+        return np.mean([model.predict_proba(mfcc) for model in self.models], axis=0).argmax(1)
 
     def serve(self, path: Path, mfcc: list[Floats]) -> None:
         """Save the classifiers; read without torch, they must find the same."""
