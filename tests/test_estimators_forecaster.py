@@ -143,7 +143,7 @@ def test_a_network_that_has_nothing_to_add_is_not_followed(random):
     model = LSTMForecaster(6, season_length=12, **SMALL).fit(y[:600])
     rolling = model.predict_rolling(y, start=600)
     far = np.abs(rolling.median - rolling.linear).mean()
-    model._share = 1.0
+    model._model.share = 1.0
     assert far < 0.5 * np.abs(model.predict_rolling(y, start=600).median - rolling.linear).mean()
 
 
@@ -213,7 +213,7 @@ def test_layouts(random, layout):
 def test_rolling_is_what_single_forecasts_give(random):
     y = seasonal(random)
     model = LSTMForecaster(6, season_length=(4, 12), **SMALL).fit(y[:400])
-    model._share = 0.7  # so that both parts are seen, whatever was chosen
+    model._model.share = 0.7  # so that both parts are seen, whatever was chosen
     rolling = model.predict_rolling(y, start=410, step=7)
     for origin, quantiles in zip(rolling.origins, rolling.quantiles, strict=True):
         assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)

@@ -1,6 +1,6 @@
 """LSTMForecaster: direct forecasts of all steps of a horizon, with prediction intervals.
 
-series.py checks series and makes features, network.py and training.py learn.
+series.py checks series, forecast.py is what is learned, training.py learns it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..config import check_bool, check_int, describe
-from .calibration import best_share, calibrated, shared
-from .highway import Highway
-from .losses import pinball
+from .forecast import ForecastModel
 from .network import Batch, Network
-from .series import (
-    Scales,
-    Series,
-    checked_seasons,
-    checked_series,
-    features,
-    seasonal_naive,
-    targets,
-)
+from .series import Series, checked_seasons, checked_series, seasonal_naive, targets
 from .training import (
     check_real,
     checked_settings,
@@ -47,9 +37,6 @@ if TYPE_CHECKING:
     from ..optim import Adam
 
     Floats = NDArray[np.float64]
-
-
-LIMIT = 5.0  # standard deviations, of what the network reads: beyond them nothing was learned
 
 
 class Rolling(NamedTuple):
@@ -148,7 +135,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     """
 
     lstm_: LSTM
-    _network: Network
+    _model: ForecastModel
     _random: np.random.Generator
     _adam: Adam | None
 
@@ -224,25 +211,26 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             return self._batches(prepared, ends, settings.batch_size)
 
         held_out = [
-            np.arange(end, len(p.x) - self._horizon) for p, end in zip(prepared, ends, strict=True)
+            np.arange(end, len(p.x) - self._model.horizon)
+            for p, end in zip(prepared, ends, strict=True)
         ]
         if settings.early_stopping and not any(map(len, held_out)):
             raise ValueError(
                 f"y: validation_fraction {self.validation_fraction} of it holds no forecast of "
-                f"{self._horizon} steps; pass longer series, a larger fraction or "
+                f"{self._model.horizon} steps; pass longer series, a larger fraction or "
                 "early_stopping=False"
             )
 
         def validation_loss() -> float:
             total = count = 0.0
             for p, origins in zip(prepared, held_out, strict=True):
-                out = self._network(p.x[:, None])[origins, 0]
-                loss, _ = self._loss(out, p.residual[origins], np.ones(len(origins)))
+                out = self._model.network(p.x[:, None])[origins, 0]
+                loss, _ = self._model.loss(out, p.residual[origins], np.ones(len(origins)))
                 total, count = total + loss * len(origins), count + len(origins)
             return total / count
 
         history = train(
-            self._network,
+            self._model.network,
             batches,
             check_int("steps_per_epoch", self.steps_per_epoch, 1),
             validation_loss if settings.early_stopping else None,
@@ -253,10 +241,10 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
         self.n_iter_ = len(history.loss)
         if settings.early_stopping:
-            self._calibrate(prepared, held_out)
+            self._model.calibrate(prepared, held_out)
             # What was held out is the newest of all: the regressions learn from it at last.
-            series = self._transformed(self._history)
-            self._learn_highway(series, [len(values) for values in series.values])
+            series = self._model.transformed(self._history)
+            self._model.learn_highway(series, [len(values) for values in series.values])
         return self
 
     def partial_fit(self, y: Any, X: Any = None) -> Self:
@@ -268,22 +256,22 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         of seasons from there, and has as many series. On a new object this is the first fit.
         """
         settings = checked_settings(self)
-        if hasattr(self, "_network"):
+        if hasattr(self, "_model"):
             series = self._later(y, X)
             ends = [len(values) for values in series.values]
-            self._refuse_short(series, ends, 0.0)
-            self._learn_highway(series, ends)
-            prepared = self._prepare(series, 0)
+            self._model.refuse_short(series, ends, 0.0)
+            self._model.learn_highway(series, ends)
+            prepared = self._model.prepare(series, 0)
             self._history = checked_series(y, X)
         else:
             prepared, ends = self._begin(y, X, 0.0)
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
         if self._adam is None:
-            self._adam = new_adam(self._network, settings)
+            self._adam = new_adam(self._model.network, settings)
         batches = self._batches(prepared, ends, settings.batch_size)
         self.loss_curve_.append(
-            learn_epoch(self._network, self._adam, batches, settings.clip_norm, self._random)
+            learn_epoch(self._model.network, self._adam, batches, settings.clip_norm, self._random)
         )
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
@@ -335,9 +323,9 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         `level` must be one of `levels`; other arguments and shapes as in `predict`.
         """
         check_is_fitted(self)
-        if level not in self._levels:
-            raise ValueError(f"level: must be one of {self._levels}, got {describe(level)}")
-        low = self._levels[::-1].index(level)  # the widest interval comes first
+        if level not in self._model.levels:
+            raise ValueError(f"level: must be one of {self._model.levels}, got {describe(level)}")
+        low = self._model.levels[::-1].index(level)  # the widest interval comes first
         series, quantiles = self._last(y, X, phase)
         lower, upper = [q[:, low] for q in quantiles], [q[:, -1 - low] for q in quantiles]
         return series.shaped(lower), series.shaped(upper)
@@ -367,16 +355,16 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         series = self._later(y, X)
         start, step = check_int("start", start, 1), check_int("step", step, 1)
         shortest = min(map(len, series.values))
-        origins = np.arange(start, shortest - self._horizon + 1, step)
+        origins = np.arange(start, shortest - self._model.horizon + 1, step)
         if not len(origins):
             raise ValueError(
-                f"start: must leave {self._horizon} steps of y's {shortest}, got {start}"
+                f"start: must leave {self._model.horizon} steps of y's {shortest}, got {start}"
             )
         forecasts, linear = [], []
-        for p, pair in zip(self._prepare(series, phase), self._pairs(), strict=True):
-            self._refuse_no_base(p, origins[0])
-            forecasts.append(self._quantiles(p, origins - 1, pair))
-            linear.append(self._undo(p.base[origins - 1] * pair[1] + pair[0]))
+        for p, pair in zip(self._model.prepare(series, phase), self._model.pairs, strict=True):
+            self._model.refuse_no_base(p, origins[0])
+            forecasts.append(self._model.forecasts(p, origins - 1, pair))
+            linear.append(self._model.linear(p, origins - 1, pair))
         middle = len(self.quantiles_) // 2
         parts = [[f[..., middle] for f in forecasts], forecasts, linear]
         if series.layout == "columns":
@@ -390,65 +378,47 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         good as seasonal naive, 1 is without error; higher is better.
         """
         series = self._later(y, X)
-        season = self._seasons[-1] if self._seasons else 1
+        season = self._model.seasons[-1] if self._model.seasons else 1
         middle = len(self.quantiles_) // 2
         ours = naive = 0.0
-        prepared = self._prepare(series, 0)
-        for values, p, pair in zip(series.values, prepared, self._pairs(), strict=True):
-            at = np.arange(3 * len(values) // 4, len(values) - self._horizon)
+        prepared = self._model.prepare(series, 0)
+        for values, p, pair in zip(series.values, prepared, self._model.pairs, strict=True):
+            at = np.arange(3 * len(values) // 4, len(values) - self._model.horizon)
             if not len(at):
-                raise ValueError(f"y: a quarter of it must be longer than {self._horizon} steps")
-            self._refuse_no_base(p, at[0] + 1)
-            truth = self._undo(targets(values, self._horizon)[at])
-            repeated = self._undo(seasonal_naive(values, season, self._horizon)[at])
-            ours += np.abs(self._quantiles(p, at, pair)[..., middle] - truth).sum()
+                raise ValueError(
+                    f"y: a quarter of it must be longer than {self._model.horizon} steps"
+                )
+            self._model.refuse_no_base(p, at[0] + 1)
+            truth = self._model.undo(targets(values, self._model.horizon)[at])
+            repeated = self._model.undo(seasonal_naive(values, season, self._model.horizon)[at])
+            ours += np.abs(self._model.forecasts(p, at, pair)[..., middle] - truth).sum()
             naive += np.abs(repeated - truth).sum()
         return float(1 - ours / naive) if naive else float(ours == 0)
 
     # Inside.
 
     def _begin(self, y: Any, X: Any, held: float) -> tuple[list[Prepared], list[int]]:
-        """Check the parameters, learn the scales and the highway; a new network.
+        """Check the parameters, learn the scales and the linear part; a new network.
 
         Returns the series, and how much of each is learned from when the share `held` is not.
         """
-        self._horizon = check_int("horizon", self.horizon, 1)
-        self._seasons = checked_seasons(self.season_length)
-        self._log = check_bool("log", self.log)
         levels = self.levels if isinstance(self.levels, (tuple, list)) else [self.levels]
         checked = [check_real("levels", level, above=0, below=1) for level in levels]
-        self._levels = tuple(sorted(set(checked)))
-        tails = [(1 - level) / 2 for level in self._levels[::-1]]
-        self.quantiles_ = np.array([*tails, 0.5, *(1 - tail for tail in tails[::-1])])
-        self._history = checked_series(y, X)
-        series = self._transformed(self._history)
+        model = ForecastModel(
+            check_int("horizon", self.horizon, 1),
+            checked_seasons(self.season_length),
+            check_bool("log", self.log),
+            tuple(sorted(set(checked))),
+        )
+        history = checked_series(y, X)
+        series = model.transformed(history)
         ends = [int(np.ceil(len(values) * (1 - held))) for values in series.values]
-        self._highway = Highway(self._horizon, self._seasons)
-        self._refuse_short(series, ends, held)
-        width = series.exogenous[0].shape[1] if series.exogenous else 0
-        self._exogenous = width
-        self._scales = Scales(
-            [float(values.mean()) for values in series.values],
-            [float(values.std()) or 1.0 for values in series.values],
-            np.zeros(1),
-            np.ones(1),
-            np.ones(self._horizon),
-        )
-        self._learn_highway(series, ends)
-        raw = self._raw_parts(series, 0)
-        read = np.concatenate([x for x, _, _ in raw])
-        residual = np.nanstd(np.concatenate([r for _, _, r in raw]), axis=0)
-        deviation = read.std(axis=0)
-        self._scales = self._scales._replace(
-            feature_mean=read.mean(axis=0),
-            # A column that hardly changes, such as a holiday that comes once, stays as it is.
-            feature_deviation=np.where(deviation > 1e-6, deviation, 1.0),
-            residual=np.where(residual > 0, residual, 1.0),
-        )
+        model.refuse_short(series, ends, held)
+        prepared = model.begin(series, ends)
         self._random = random_generator(self.random_state)
-        self._network = Network(
-            read.shape[1],
-            self._horizon * len(self.quantiles_),
+        model.network = Network(
+            prepared[0].x.shape[1],
+            model.horizon * len(model.quantiles),
             "step",
             hidden_size=self.hidden_size,
             num_layers=self.num_layers,
@@ -457,37 +427,22 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             dtype="float32",
             seed=int(self._random.integers(2**63)),
         )
-        self.lstm_, self._adam = self._network.lstm, None
-        self._share = 1.0  # of the network's median that is believed
-        # Of the scaled residuals, added to each quantile; 0 for the median.
-        self._shift = np.zeros((self._horizon, len(self.quantiles_)))
-        return [self._scaled(*parts) for parts in raw], ends
-
-    def _refuse_short(self, series: Series, ends: list[int], held: float) -> None:
-        needed = self._highway.needed + 2 * self._horizon
-        if min(ends) < needed:
-            least = int(np.ceil(needed / (1 - held)))
-            raise ValueError(
-                f"y: must have at least {least} steps for this horizon and season_length, "
-                f"got {min(map(len, series.values))}"
-            )
-
-    def _learn_highway(self, series: Series, ends: list[int]) -> None:
-        scaled = [(v - m) / d for v, (m, d) in zip(series.values, self._pairs(), strict=True)]
-        self._highway.fit(scaled, series.exogenous, ends)
+        self._model, self._history, self._adam = model, history, None
+        self.quantiles_, self.lstm_ = model.quantiles, model.network.lstm
+        return prepared, ends
 
     def _later(self, y: Any, X: Any, ahead: int = 0) -> Series:
         """Series of the form that was fitted."""
         check_is_fitted(self)
-        width = self._exogenous
+        width = self._model.exogenous
         if X is None and width:
             raise ValueError(f"X: the fit had {width} exogenous values, got None")
         if X is not None and not width:
             raise ValueError("X: the fit had none")
-        series = self._transformed(checked_series(y, X, ahead))
-        if len(series.values) != len(self._scales.mean):
+        series = self._model.transformed(checked_series(y, X, ahead))
+        if len(series.values) != len(self._model.pairs):
             raise ValueError(
-                f"y: the fit had {len(self._scales.mean)} series, got {len(series.values)}"
+                f"y: the fit had {len(self._model.pairs)} series, got {len(series.values)}"
             )
         if series.exogenous and series.exogenous[0].shape[1] != width:
             raise ValueError(
@@ -495,101 +450,36 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             )
         return series
 
-    def _transformed(self, series: Series) -> Series:
-        if not self._log:
-            return series
-        for k, values in enumerate(series.values):
-            if values.min() <= 0:
-                name = f"y[{k}]" if series.layout == "list" else "y"
-                raise ValueError(f"{name}: must be above 0 with log=True, got {values.min()}")
-        return series._replace(values=[np.log(values) for values in series.values])
-
-    def _undo(self, values: Floats) -> Floats:
-        return np.exp(values) if self._log else values
-
-    def _pairs(self) -> list[tuple[float, float]]:
-        return list(zip(self._scales.mean, self._scales.deviation, strict=True))
-
-    def _prepare(self, series: Series, phase: int) -> list[Prepared]:
-        return [self._scaled(*parts) for parts in self._raw_parts(series, phase)]
-
-    def _raw_parts(self, series: Series, phase: int) -> list[tuple[Floats, Floats, Floats]]:
-        """Of each series what the network reads, base and residual, before they are scaled."""
-        result = []
-        for k, (values, (mean, deviation)) in enumerate(
-            zip(series.values, self._pairs(), strict=True)
-        ):
-            exogenous = series.exogenous[k] if series.exogenous else None
-            scaled = (values - mean) / deviation
-            read = features(scaled, exogenous, self._seasons, self._horizon, phase)
-            base = self._highway(scaled, exogenous)
-            result.append((read, base, targets(scaled, self._horizon) - base))
-        return result
-
-    def _scaled(self, read: Floats, base: Floats, residual: Floats) -> Prepared:
-        x = (read - self._scales.feature_mean) / self._scales.feature_deviation
-        residual = residual / self._scales.residual
-        return Prepared(x.clip(-LIMIT, LIMIT).astype(np.float32), base, residual)
-
     def _window(self) -> int:
         if self.window is not None:
             return check_int("window", self.window, 4)
-        return max(self._seasons[-1] if self._seasons else 0, 4 * self._horizon, 32)
+        seasons = self._model.seasons
+        return max(seasons[-1] if seasons else 0, 4 * self._model.horizon, 32)
 
     def _batches(
         self, prepared: list[Prepared], ends: list[int], batch_size: int
     ) -> Iterator[Batch]:
         """An epoch of windows that start anywhere."""
-        window = self._window()
-        places = training_places(ends, window, self._horizon, self._highway.needed - 1)
+        window, model = self._window(), self._model
+        places = training_places(ends, window, model.horizon, model.highway.needed - 1)
         for _ in range(check_int("steps_per_epoch", self.steps_per_epoch, 1)):
             chosen = [places[k] for k in self._random.integers(len(places), size=batch_size)]
             x, lengths, residual, weights = window_arrays(chosen, prepared, ends, window)
-            yield Batch(x, lengths, partial(self._loss, residual=residual, weights=weights))
-
-    def _loss(self, out: Any, residual: Floats, weights: Floats) -> tuple[float, Any]:
-        return pinball(out, residual.astype(np.float32), weights, self.quantiles_)
-
-    def _raw(self, p: Prepared, at: NDArray[np.int64]) -> Floats:
-        """Quantiles of the scaled residuals after some steps, rising: (n, h, Q)."""
-        y, _ = self._network.lstm(p.x[:, None])
-        out = self._network.head(y[at, 0]).astype(np.float64)
-        return np.sort(out.reshape(len(at), self._horizon, len(self.quantiles_)), axis=2)
-
-    def _quantiles(self, p: Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
-        """Quantiles of the forecasts made after some steps: (n, h, Q)."""
-        residual = np.sort(shared(self._raw(p, at), self._share) + self._shift, axis=2)
-        scaled = residual * self._scales.residual[:, None] + p.base[at][..., None]
-        return self._undo(scaled * pair[1] + pair[0])
+            yield Batch(x, lengths, partial(model.loss, residual=residual, weights=weights))
 
     def _last(self, y: Any, X: Any, phase: int) -> tuple[Series, list[Floats]]:
         """The forecasts after the last step of each series: (h, Q) each."""
         check_is_fitted(self)
-        phase = check_int("phase", phase, 0)
+        phase, model = check_int("phase", phase, 0), self._model
         if y is None:
             y = self._history.shaped(self._history.values)
-        series = self._later(y, X, self._horizon)
-        pairs = self._pairs()
+        series = self._later(y, X, model.horizon)
         results = []
-        for values, p, pair in zip(series.values, self._prepare(series, phase), pairs, strict=True):
-            self._refuse_no_base(p, len(values))
-            results.append(self._quantiles(p, np.array([len(values) - 1]), pair)[0])
+        prepared = model.prepare(series, phase)
+        for values, p, pair in zip(series.values, prepared, model.pairs, strict=True):
+            model.refuse_no_base(p, len(values))
+            results.append(model.forecasts(p, np.array([len(values) - 1]), pair)[0])
         return series, results
 
-    def _refuse_no_base(self, p: Prepared, known: int) -> None:
-        if np.isnan(p.base[known - 1]).any():
-            raise ValueError(
-                f"y: must have at least {self._highway.needed} steps before a forecast, got {known}"
-            )
-
-    def _calibrate(self, prepared: list[Prepared], held_out: list[NDArray[np.int64]]) -> None:
-        """Fit to what was held out: how far to follow the network, and the ends of intervals."""
-        residual = np.concatenate(
-            [p.residual[at] for p, at in zip(prepared, held_out, strict=True)]
-        )
-        made = np.concatenate([self._raw(p, at) for p, at in zip(prepared, held_out, strict=True)])
-        self._share = best_share(made, residual * self._scales.residual, self._scales.residual)
-        self._shift = calibrated(shared(made, self._share), residual, self._levels)
-
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_network")
+        return hasattr(self, "_model")
