@@ -9,19 +9,21 @@ settings, is decided by the AUC on the validation part.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cellgate
 import numpy as np
-from report import Clock, need
+from report import Clock, need, without_torch
 
 torch: Any = need("torch", "torch")
 ensemble: Any = need("sklearn.ensemble", "scikit-learn")
 metrics: Any = need("sklearn.metrics", "scikit-learn")
 neighbors: Any = need("sklearn.neighbors", "scikit-learn")
 svm: Any = need("sklearn.svm", "scikit-learn")
+safetensors: Any = need("safetensors.torch", "safetensors")
 import cellgate.torch  # noqa: E402  (needs torch)
 
 Array = np.ndarray
@@ -99,16 +101,28 @@ class Density(torch.nn.Module):
         return self.score(batch).mean()
 
 
-def density_auc(
+class Detector(NamedTuple):
+    """Ours for one digit, and how it did."""
+
+    auc: float
+    training: float  # seconds
+    inference: float  # seconds, of the test part
+    models: list[Density]  # forward, backward
+    mean: Array  # (I,), of what they read
+    deviation: Array
+    scores: Array  # of the test part
+
+
+def density(
     digits: Digits, digit: int, hidden: int, epochs: int, seed: int, fit: Callable[..., Any]
-) -> tuple[float, float, float]:
-    """Ours, with one digit as the normal class: AUC, seconds to train, and to score the test."""
+) -> Detector:
+    """Ours, with one digit as the normal class."""
     torch.manual_seed(100 * seed + digit)
     random = np.random.default_rng(100 * seed + digit)
     train, valid, test = digits.of(0, digit), digits.of(1, digit), digits.of(2)
     known = np.concatenate([digits.frames[i] for i in train])
     mean, deviation = known.mean(0), known.std(0)
-    score, training, inference = np.zeros(len(test)), 0.0, 0.0
+    score, training, inference, models = np.zeros(len(test)), 0.0, 0.0, []
     for direction in (1, -1):
         frames = [((f - mean) / deviation)[::direction] for f in digits.frames]
 
@@ -122,7 +136,32 @@ def density_auc(
         with Clock() as clock, torch.no_grad():
             score += model.score(pack([frames[i] for i in test])).numpy()
         inference += clock.seconds
-    return metrics.roc_auc_score(digits.abnormal(digit, 2), score), training, inference
+        models.append(model)
+    auc = metrics.roc_auc_score(digits.abnormal(digit, 2), score)
+    return Detector(auc, training, inference, models, mean, deviation, score)
+
+
+def save_and_serve(digits: Digits, detector: Detector, output: Path) -> str:
+    """Write a detector, and let a process without torch score the test part; the same scores?"""
+    path, recordings = (
+        output / f"anomaly_detection_digits{end}" for end in (".safetensors", ".npz")
+    )
+    weights = {
+        f"{name}.{key}": weight
+        for name, model in zip(("forward", "backward"), detector.models, strict=True)
+        for key, weight in model.state_dict().items()
+    }
+    scales = {"mean": detector.mean, "deviation": detector.deviation}
+    scales = {name: torch.tensor(values, dtype=torch.float32) for name, values in scales.items()}
+    safetensors.save_file({**weights, **scales}, path)
+    numbers = digits.of(2)
+    np.savez(recordings, **{str(i): digits.frames[i] for i in numbers})
+    serving = Path(__file__).with_name("anomaly_detection_digits_serving.py")
+    said = json.loads(without_torch(serving, path, recordings, "--json"))
+    theirs = np.array([said[str(i)] for i in numbers])
+    if not np.allclose(theirs, detector.scores, rtol=1e-3, atol=1e-3):
+        raise RuntimeError("the saved detector scores otherwise when it is loaded again")
+    return f"Written: {path}; without torch, it gives {len(numbers)} recordings the same scores"
 
 
 FEATURES: dict[str, Callable[[Array], Array]] = {

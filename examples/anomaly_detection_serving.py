@@ -72,7 +72,10 @@ def main() -> int:
     scores, seconds, alarm = [], [], False
     with sys.stdin if options.series == "-" else open(options.series, encoding="utf-8") as lines:
         for number, line in enumerate(lines):
-            value = float(line)
+            try:
+                value = float(line)
+            except ValueError:
+                parser.error(f"{options.series}: line {number + 1} is no number: {line.strip()!r}")
             begin = time.perf_counter()
             scores.append(monitor.step(value))
             seconds.append(time.perf_counter() - begin)
@@ -80,6 +83,8 @@ def main() -> int:
                 alarm = not alarm
                 what = f"ALARM, score {scores[-1]:.2f} above {threshold:.2f}"
                 print(f"point {number}: {what if alarm else 'back to normal'}", flush=True)
+    if not scores:
+        parser.error(f"{options.series}: has no values")
     if options.scores:
         np.save(options.scores, np.array(scores))
     median, worst = np.percentile(seconds, (50, 99)) * 1e6

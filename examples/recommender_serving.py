@@ -81,8 +81,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path)
-    parser.add_argument("--history", nargs="+", metavar="TITLE", help="in the order watched")
-    parser.add_argument("--histories", type=Path, metavar="FILE", help="many users, in JSON")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--history", nargs="+", metavar="TITLE", help="in the order watched")
+    given.add_argument("--histories", type=Path, metavar="FILE", help="many users, in JSON")
     options = parser.parse_args()
     model = Recommender(options.model)
     if options.histories:

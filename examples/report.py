@@ -34,6 +34,7 @@ def arguments(doc: str, *extra: tuple[str, dict[str, Any]]) -> argparse.Namespac
         parser.add_argument(name, **settings)
     result = parser.parse_args()
     result.seeds = result.seeds or (1 if result.quick else 3)
+    need("matplotlib.figure", "matplotlib")  # now rather than after the training
     result.output.mkdir(parents=True, exist_ok=True)  # fails now rather than after the training
     return result
 

@@ -105,6 +105,8 @@ def main() -> int:
     parser.add_argument("--save", type=Path, help="where to write the log-probabilities")
     options = parser.parse_args()
     if options.model.suffix == ".joblib":
+        if options.frames or options.save:
+            parser.error("--frames and --save: classifiers (.joblib) hear an utterance as a whole")
         with np.load(options.strings) as file:
             found = isolated(options.model, {name: file[name] for name in file.files})
         print(

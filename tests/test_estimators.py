@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
 from cellgate.estimators import LSTMClassifier, LSTMForecaster, LSTMRegressor
@@ -315,3 +316,60 @@ def test_says_what_to_install():
 def test_all_have_a_repr_that_says_what_is_not_the_default():
     assert repr(LSTMRegressor(8)) == "LSTMRegressor(hidden_size=8)"
     assert repr(LSTMForecaster(24)) == "LSTMForecaster(horizon=24)"
+
+
+@pytest.mark.parametrize("kind", [LSTMClassifier, LSTMRegressor])
+def test_what_is_refused_leaves_an_estimator_as_it_was(random, kind):
+    X, y = random.standard_normal((30, 5, 2)), np.arange(30) % 2
+    model = kind(**SMALL)
+    with pytest.raises(ValueError, match="sample_weight"):
+        model.partial_fit(X, y, sample_weight=np.ones(7))
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    before = model.fit(X, y).predict(X)
+    with pytest.raises(TypeError, match=r"validation_data: must be \(X, y\), got int"):
+        model.fit(X, y, validation_data=3)
+    with pytest.raises(ValueError, match="requires y"):
+        model.fit(random.standard_normal((30, 5, 4)), None)
+    assert np.array_equal(model.predict(X), before)
+    assert model.n_features_in_ == 2
+
+
+@pytest.mark.parametrize("kind", [LSTMClassifier, LSTMRegressor])
+def test_joblib_keeps_what_partial_fit_goes_on_from(random, kind, tmp_path):
+    """It writes an array twice that two objects share: neither may depend on it."""
+    X, y = random.standard_normal((40, 5, 2)), np.arange(40) % 2
+    model = kind(**SMALL).partial_fit(X, y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    again = joblib.load(tmp_path / "model.joblib")
+    before = again._outputs(X)[1]
+    ours, theirs = model.partial_fit(X, y)._outputs(X)[1], again.partial_fit(X, y)._outputs(X)[1]
+    assert np.array_equal(ours, theirs)
+    assert not np.array_equal(theirs, before)
+
+
+def test_a_constant_feature_stays_as_it_is(random):
+    """The deviation of 0.1, 0.1, ... is rounding noise; divided by it, 1e-6 would be thousands."""
+    X = np.stack([random.standard_normal((60, 5)), np.full((60, 5), 0.1)], axis=2)
+    model = LSTMRegressor(**SMALL).fit(X, X[:, -1, 0])
+    moved = X + np.array([0.0, 1e-6])
+    assert np.allclose(model.predict(X), model.predict(moved), atol=1e-4)
+    assert model._std[1] == 1.0
+
+
+def test_steps_must_have_targets(random):
+    X = random.standard_normal((4, 5, 2))
+    with pytest.raises(TypeError, match="y: must have the targets of each sequence, got int"):
+        LSTMRegressor(per_step=True, **SMALL).fit(X, 3)
+    with pytest.raises(TypeError, match=r"y\[0\]: must be an array of numbers"):
+        LSTMRegressor(per_step=True, **SMALL).fit(X, [["a"] * 5] * 4)
+    model = LSTMRegressor(per_step=True, early_stopping=False, **SMALL).fit(X, X[..., 0])
+    with pytest.raises(ValueError, match="sample_weight"):
+        model.score(X, X[..., 0], np.ones(3))
+
+
+def test_balanced_weights_need_every_class_at_first(random):
+    X = random.standard_normal((6, 5, 2))
+    model = LSTMClassifier(class_weight="balanced", **SMALL)
+    with pytest.raises(ValueError, match=r"class_weight: 'balanced' needs .* lacks \[2\]"):
+        model.partial_fit(X, np.arange(6) % 2, classes=[0, 1, 2])

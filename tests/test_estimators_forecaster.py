@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pytest
 from cellgate.estimators import LSTMForecaster
+from cellgate.estimators.calibration import rising
 from cellgate.estimators.highway import PENALTIES, Highway, Seasonal, seasonal_mean
 from cellgate.estimators.series import checked_series, seasonal_naive, targets
 from dask.distributed import Client, LocalCluster
@@ -159,9 +160,34 @@ def test_what_partial_fit_refuses_leaves_the_model_as_it_is(random):
     before = model.predict()
     with pytest.raises(ValueError, match="y: must have at least 37 steps for this horizon"):
         model.partial_fit(y[:30])
+    with pytest.raises(ValueError, match="window: must be at least 4, got 3"):
+        model.set_params(window=3).partial_fit(y[:-3])
+    with pytest.raises(ValueError, match="steps_per_epoch: must be at least 1, got 0"):
+        model.set_params(window=None, steps_per_epoch=0).fit(y[:-3])
     assert np.array_equal(model.predict(), before)
+    new = LSTMForecaster(6, season_length=12, **{**SMALL, "steps_per_epoch": 0})
+    with pytest.raises(ValueError, match="steps_per_epoch"):
+        new.fit(y)
+    with pytest.raises(NotFittedError):
+        new.predict()
     with pytest.raises(ValueError, match=r"y: must have at least one step, got shape \(0,\)"):
         model.predict(y[:0])
+
+
+def test_joblib_keeps_what_partial_fit_goes_on_from(random, tmp_path):
+    y = seasonal(random)
+    model = LSTMForecaster(6, season_length=12, **SMALL).partial_fit(y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    again = joblib.load(tmp_path / "model.joblib")
+    before = again.lstm_.state_dict()["weight_hh_l0"].copy()
+    assert np.array_equal(model.partial_fit(y).predict(), again.partial_fit(y).predict())
+    assert not np.array_equal(again.lstm_.state_dict()["weight_hh_l0"], before)
+
+
+def test_narrowed_intervals_leave_the_median_alone():
+    made = rising(np.array([-0.2 + 0.5, -0.1 + 0.3, 0, 1 - 0.3, 2 - 0.5]))
+    assert np.allclose(made, [0, 0, 0, 0.7, 1.5])
+    assert np.allclose(rising(np.array([-1.0, -2, 0, 5, 3])), [-2, -1, 0, 3, 5])
 
 
 def test_log_is_for_series_above_zero(random):
@@ -184,7 +210,7 @@ def test_the_scale_of_an_exogenous_value_does_not_matter(random):
     y, x = seasonal(random), random.standard_normal((500, 1))
     model = LSTMForecaster(3, season_length=12, **SMALL)
     prepared = [
-        model.fit(y, values)._prepare(checked_series(y, values), 0)[0].x
+        model.fit(y, values)._model.prepare(checked_series(y, values), 0)[0].x
         for values in (x, 1000 + 50 * x)
     ]
     assert np.allclose(*prepared, atol=1e-4)
@@ -246,6 +272,7 @@ def test_pickle_clone_and_partial_fit(random):
         ({"season_length": 2.5}, TypeError, "season_length: must be an integer"),
         ({"season_length": ()}, ValueError, "season_length: is empty"),
         ({"levels": (0.5, 1.0)}, ValueError, "levels: must be above 0 and below 1"),
+        ({"levels": ()}, ValueError, "levels: must have at least one"),
         ({"window": 3}, ValueError, "window: must be at least 4"),
         ({"validation_fraction": 0.001}, ValueError, "holds no forecast of 6 steps"),
     ],
@@ -272,6 +299,8 @@ def test_bad_series_are_named(random):
         model.predict_interval(0.9)
     with pytest.raises(ValueError, match="X: the fit had none"):
         model.predict(y, np.zeros((506, 1)))
+    with pytest.raises(TypeError, match="phase: must be an integer"):
+        model.predict_rolling(y, start=400, phase=0.5)
     with pytest.raises(
         ValueError, match=r"y: must have at least \d+ steps before a forecast, got 7"
     ):

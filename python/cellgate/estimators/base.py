@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
 
 from ..config import check_bool, describe
 from .network import Batch, Network
+from .scaling import deviations
 from .sequences import (
     Sequences,
     checked_readout,
@@ -25,7 +26,7 @@ from .sequences import (
     chunks,
     padded,
 )
-from .training import checked_settings, learn_epoch, new_adam, random_generator, train
+from .training import all_or_nothing, checked_settings, learn_more, random_generator, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..lstm import LSTM
-    from ..optim import Adam
 
 # One array (T_i, K) for each sequence with per_step, else one row (1, K): of float64 in the
 # regressor, of indices into classes_ in the classifier.
@@ -48,7 +48,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     lstm_: LSTM
     _network: Network
     _random: np.random.Generator
-    _adam: Adam | None
+    _moments: dict[str, Any] | None  # Adam's, of partial_fit
 
     def __init__(
         self,
@@ -120,6 +120,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     # Fitting.
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
+        with all_or_nothing(self):
+            return self._fit_all(X, y, sample_weight, validation_data)
+
+    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
+        with all_or_nothing(self):
+            return self._fit_more(X, y, classes, sample_weight)
+
+    def _fit_all(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
         settings = checked_settings(self)
         sequences = checked_sequences(self, X, reset=True)
         targets = self._begin_targets(y, sequences)
@@ -155,7 +163,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(history.loss)
         return self
 
-    def _partial_fit(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
+    def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
         settings = checked_settings(self)
         first = not hasattr(self, "_network")
         sequences = checked_sequences(self, X, reset=first)
@@ -168,12 +176,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         else:
             targets = self._later_targets(y, sequences)
         weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
-        if self._adam is None:
-            self._adam = new_adam(self._network, settings)
         batches = self._batches(sequences, targets, weight, settings.batch_size)
-        self.loss_curve_.append(
-            learn_epoch(self._network, self._adam, batches, settings.clip_norm, self._random)
+        loss, self._moments = learn_more(
+            self._network, self._moments, batches, settings, self._random
         )
+        self.loss_curve_.append(loss)
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
         return self
@@ -193,7 +200,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             seed=int(self._random.integers(2**63)),
         )
         self.lstm_ = self._network.lstm
-        self._adam = None
+        self._moments = None
 
     def _split(
         self, targets: Targets, fraction: float
@@ -223,8 +230,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         self._mean, self._std = np.zeros(features), np.ones(features)
         if check_bool("scale", self.scale):
             steps = np.concatenate(sequences.items)
-            self._mean, std = steps.mean(axis=0), steps.std(axis=0)
-            self._std = np.where(std > 0, std, 1.0)
+            self._mean, self._std = steps.mean(axis=0), deviations(steps)
 
     def _input(self, sequences: Sequences) -> tuple[Any, NDArray[np.int64] | None]:
         """(T, B, F) scaled, and the lengths unless all are equal."""
@@ -306,7 +312,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         targets = checked_step_targets(y, sequences, numbers)
         made = [np.reshape(p[: len(t)], t.shape) for p, t in zip(predicted, targets, strict=True)]
         if sample_weight is not None:
-            sample_weight = np.repeat(np.asarray(sample_weight, np.float64), sequences.lengths)
+            shape = np.zeros((len(targets), 1))
+            weight = _check_sample_weight(sample_weight, shape, dtype=np.float64)
+            sample_weight = np.repeat(weight, sequences.lengths)
         every = np.concatenate(targets), np.concatenate(made)
         return float(metric(*every, sample_weight=sample_weight))
 

@@ -1,4 +1,4 @@
-"""What a forecaster learns on the held-out end of its series. Called by forecaster.py.
+"""What a forecaster learns on the held-out end of its series. Called by forecast.py.
 
 Quantiles are of scaled residuals, (n, h, Q), rising, the median in the middle.
 """
@@ -21,6 +21,15 @@ def shared(made: Floats, share: float) -> Floats:
     """Quantiles around the share of their median that is believed."""
     middle = made.shape[-1] // 2
     return made - (1 - share) * made[..., middle : middle + 1]
+
+
+def rising(made: Floats) -> Floats:
+    """Quantiles put in order again, around a median that stays where it is."""
+    middle = made.shape[-1] // 2
+    median = made[..., middle : middle + 1]
+    below = np.sort(np.minimum(made[..., :middle], median), axis=-1)
+    above = np.sort(np.maximum(made[..., middle + 1 :], median), axis=-1)
+    return np.concatenate([below, median, above], axis=-1)
 
 
 def best_share(made: Floats, residual: Floats, scale: Floats) -> float:

@@ -217,6 +217,12 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
         every = np.concatenate(labels)
         check_classification_targets(every)
         self.classes_ = np.unique(every if classes is None else column_or_1d(classes))
+        unseen = np.setdiff1d(self.classes_, every)
+        if isinstance(self.class_weight, str) and len(unseen):
+            raise ValueError(
+                f"class_weight: {self.class_weight!r} needs every class in the first y, which "
+                f"lacks {unseen}; pass a dict"
+            )
         self._class_weights = compute_class_weight(
             self.class_weight, classes=self.classes_, y=every
         )

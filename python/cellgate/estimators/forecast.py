@@ -6,14 +6,15 @@ network.py what is added to it, calibration.py how far that is followed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .calibration import best_share, calibrated, shared
+from .calibration import best_share, calibrated, rising, shared
 from .highway import Highway
 from .losses import pinball
 from .network import Network
+from .scaling import deviations
 from .series import Scales, Series, features, targets
 from .windows import Prepared
 
@@ -25,6 +26,26 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 LIMIT = 5.0  # standard deviations, of what the network reads: beyond them nothing was learned
+
+
+class Rolling(NamedTuple):
+    """Forecasts from many origins, as `LSTMForecaster.predict_rolling` makes them.
+
+    Attributes
+    ----------
+    origins : array of int, (n,)
+        Steps that were known to each forecast: it is of y[origin : origin + h].
+    median : array, (n, h), or (n, h, S) of an array (T, S), or a list of (n, h)
+    quantiles : array, (n, h, Q), or (n, h, S, Q), or a list of (n, h, Q)
+        In the order of `LSTMForecaster.quantiles_`.
+    linear : like `median`
+        What the mean of past seasons and the regressions forecast: the network adds the difference.
+    """
+
+    origins: NDArray[np.int64]
+    median: Any
+    quantiles: Any
+    linear: Any
 
 
 class ForecastModel:
@@ -53,7 +74,7 @@ class ForecastModel:
         self.exogenous = series.exogenous[0].shape[1] if series.exogenous else 0
         self.scales = Scales(
             [float(values.mean()) for values in series.values],
-            [float(values.std()) or 1.0 for values in series.values],
+            [float(deviations(values)) for values in series.values],
             np.zeros(1),
             np.ones(1),
             np.ones(self.horizon),
@@ -74,7 +95,9 @@ class ForecastModel:
     def learn_highway(self, series: Series, ends: list[int]) -> None:
         """Fit the linear part to the first `ends` steps of each series, with the scales as set."""
         scaled = [(v - m) / d for v, (m, d) in zip(series.values, self.pairs, strict=True)]
-        self.highway.fit(scaled, series.exogenous, ends)
+        highway = Highway(self.horizon, self.seasons)
+        highway.fit(scaled, series.exogenous, ends)
+        self.highway = highway
 
     def calibrate(self, prepared: list[Prepared], held_out: list[NDArray[np.int64]]) -> None:
         """Fit to what was held out: how far to follow the network, and the ends of intervals."""
@@ -118,7 +141,7 @@ class ForecastModel:
 
     def forecasts(self, p: Prepared, at: NDArray[np.int64], pair: tuple[float, float]) -> Floats:
         """Quantiles of forecasts made after some steps: (n, h, Q)."""
-        residual = np.sort(shared(self._raw(p, at), self.share) + self.shift, axis=2)
+        residual = rising(shared(self._raw(p, at), self.share) + self.shift)
         scaled = residual * self.scales.residual[:, None] + p.base[at][..., None]
         return self.undo(scaled * pair[1] + pair[0])
 

@@ -5,22 +5,23 @@ series.py checks series, forecast.py is what is learned, training.py learns it.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..config import check_bool, check_int, describe
-from .forecast import ForecastModel
+from .forecast import ForecastModel, Rolling
 from .network import Batch, Network
 from .series import Series, checked_seasons, checked_series, seasonal_naive, targets
 from .training import (
+    all_or_nothing,
     check_real,
     checked_settings,
-    learn_epoch,
-    new_adam,
+    learn_more,
     random_generator,
     train,
 )
@@ -34,29 +35,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..lstm import LSTM
-    from ..optim import Adam
 
     Floats = NDArray[np.float64]
-
-
-class Rolling(NamedTuple):
-    """Forecasts from many origins, as `LSTMForecaster.predict_rolling` makes them.
-
-    Attributes
-    ----------
-    origins : array of int, (n,)
-        Steps that were known to each forecast: it is of y[origin : origin + h].
-    median : array, (n, h), or (n, h, S) of an array (T, S), or a list of (n, h)
-    quantiles : array, (n, h, Q), or (n, h, S, Q), or a list of (n, h, Q)
-        In the order of `LSTMForecaster.quantiles_`.
-    linear : like `median`
-        What the mean of past seasons and the regressions forecast: the network adds the difference.
-    """
-
-    origins: NDArray[np.int64]
-    median: Any
-    quantiles: Any
-    linear: Any
 
 
 class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
@@ -109,6 +89,8 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         Pinball loss of each epoch, while it was learned and on what was held out.
     n_iter_, best_epoch_ : int
         Epochs done, and the one whose weights were kept.
+    network_share_ : float
+        How far the LSTM's correction of the linear forecast is followed, from 0 to 1.
 
     Notes
     -----
@@ -137,7 +119,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
     lstm_: LSTM
     _model: ForecastModel
     _random: np.random.Generator
-    _adam: Adam | None
+    _moments: dict[str, Any] | None  # Adam's, of partial_fit
 
     def __init__(
         self,
@@ -202,6 +184,10 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError
             A parameter or an argument of a wrong type, shape or value; the message names it.
         """
+        with all_or_nothing(self):
+            return self._fit(y, X)
+
+    def _fit(self, y: Any, X: Any) -> Self:
         settings = checked_settings(self)
         held = settings.validation_fraction if settings.early_stopping else 0.0
         prepared, ends = self._begin(y, X, held)
@@ -255,11 +241,16 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         y and X as in `fit`; y starts where the series of the first fit started, or a whole number
         of seasons from there, and has as many series. On a new object this is the first fit.
         """
+        with all_or_nothing(self):
+            return self._partial_fit(y, X)
+
+    def _partial_fit(self, y: Any, X: Any) -> Self:
         settings = checked_settings(self)
         if hasattr(self, "_model"):
             series = self._later(y, X)
             ends = [len(values) for values in series.values]
             self._model.refuse_short(series, ends, 0.0)
+            self._model = copy(self._model)
             self._model.learn_highway(series, ends)
             prepared = self._model.prepare(series, 0)
             self._history = checked_series(y, X)
@@ -267,12 +258,11 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             prepared, ends = self._begin(y, X, 0.0)
             self.loss_curve_, self.validation_curve_ = [], []
             self.n_iter_ = self.best_epoch_ = 0
-        if self._adam is None:
-            self._adam = new_adam(self._model.network, settings)
         batches = self._batches(prepared, ends, settings.batch_size)
-        self.loss_curve_.append(
-            learn_epoch(self._model.network, self._adam, batches, settings.clip_norm, self._random)
+        loss, self._moments = learn_more(
+            self._model.network, self._moments, batches, settings, self._random
         )
+        self.loss_curve_.append(loss)
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
         return self
@@ -354,6 +344,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
         """
         series = self._later(y, X)
         start, step = check_int("start", start, 1), check_int("step", step, 1)
+        phase = check_int("phase", phase, 0)
         shortest = min(map(len, series.values))
         origins = np.arange(start, shortest - self._model.horizon + 1, step)
         if not len(origins):
@@ -402,8 +393,11 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
 
         Returns the series, and how much of each is learned from when the share `held` is not.
         """
-        levels = self.levels if isinstance(self.levels, (tuple, list)) else [self.levels]
+        several = isinstance(self.levels, (tuple, list, np.ndarray))
+        levels = self.levels if several else (self.levels,)
         checked = [check_real("levels", level, above=0, below=1) for level in levels]
+        if not checked:
+            raise ValueError("levels: must have at least one, such as 0.95, got none")
         model = ForecastModel(
             check_int("horizon", self.horizon, 1),
             checked_seasons(self.season_length),
@@ -427,7 +421,7 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             dtype="float32",
             seed=int(self._random.integers(2**63)),
         )
-        self._model, self._history, self._adam = model, history, None
+        self._model, self._history, self._moments = model, history, None
         self.quantiles_, self.lstm_ = model.quantiles, model.network.lstm
         return prepared, ends
 
@@ -480,6 +474,12 @@ class LSTMForecaster(BaseEstimator):  # type: ignore[misc]
             model.refuse_no_base(p, len(values))
             results.append(model.forecasts(p, np.array([len(values) - 1]), pair)[0])
         return series, results
+
+    @property
+    def network_share_(self) -> float:
+        """How far the network's median is followed; the class says more."""
+        check_is_fitted(self)
+        return self._model.share
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

@@ -1,6 +1,6 @@
 """The linear part of a forecast: the mean of past seasons, and ridge regressions that bend it.
 
-Called by forecaster.py. A network that starts from a good linear forecast has only to learn what is
+Called by forecast.py. A network that starts from a good linear forecast has only to learn what is
 not linear (the autoregressive highway of Lai et al. 2018, LSTNet).
 """
 

@@ -1,6 +1,6 @@
 """Losses of a head's output, each with its derivative: means weighted by sequence or step.
 
-Called by regressor.py, classifier.py and forecaster.py. All take `out` (..., K) and `weights`
+Called by regressor.py, classifier.py and forecast.py. All take `out` (..., K) and `weights`
 (...), and return (loss, d_out), where loss = Σ weights * loss of one / Σ weights.
 """
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 from ..config import describe
 from .base import SequenceEstimator, Targets
 from .losses import LOSSES
+from .scaling import deviations
 from .sequences import (
     Sequences,
     checked_readout,
@@ -207,8 +208,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         targets = self._numbers(y, sequences)
         every = np.concatenate(targets)
         self._targets: int = every.shape[1]
-        self._target_mean, std = every.mean(axis=0), every.std(axis=0)
-        self._target_std = np.where(std > 0, std, 1.0)
+        self._target_mean, self._target_std = every.mean(axis=0), deviations(every)
         first = y[0] if checked_readout(self) == "step" else y
         self._flat = np.asarray(first).ndim == 1
         return self._scaled(targets)

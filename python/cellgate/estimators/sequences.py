@@ -83,6 +83,8 @@ def checked_step_targets(y: Any, sequences: Sequences, numbers: bool) -> list[ND
     """For each sequence its targets (T_i, K), or (T_i,) labels if not `numbers`."""
     if y is None:
         raise ValueError("y: must be given, got None")
+    if not hasattr(y, "__len__") or isinstance(y, str):
+        raise TypeError(f"y: must have the targets of each sequence, got {describe(y)}")
     if len(y) != len(sequences.items):
         raise ValueError(f"y: has {len(y)} sequences, and X has {len(sequences.items)}")
     result = []
@@ -95,6 +97,8 @@ def checked_step_targets(y: Any, sequences: Sequences, numbers: bool) -> list[ND
             )
         array = array[:length]
         if numbers:
+            if array.dtype.kind not in "fiub":
+                raise TypeError(f"y[{k}]: must be an array of numbers, got {describe(target)}")
             array = np.asarray(array, np.float64).reshape(length, -1)
             if not np.isfinite(array).all():
                 raise ValueError(f"y[{k}]: has NaN or infinity")

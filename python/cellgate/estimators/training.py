@@ -6,6 +6,7 @@ Knows batches and losses; what they mean is the caller's.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..config import check_bool, check_int, describe
 from ..optim import Adam
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from .network import Batch, Network
@@ -92,6 +93,18 @@ def random_generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(int(state.randint(np.iinfo(np.int32).max)))
 
 
+@contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Take back what the block has set on an estimator if it ends in an error."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except Exception:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
 def new_adam(network: Network, settings: Settings) -> Adam:
     """An optimiser for a network's weights."""
     return Adam(network.weights, settings.learning_rate, weight_decay=settings.weight_decay)
@@ -112,6 +125,25 @@ def learn_epoch(
         losses.append(network.learn(batch, adam, clip_norm, int(random.integers(2**63))))
         counts.append(batch.x.shape[1])
     return float(np.average(losses, weights=counts))
+
+
+def learn_more(
+    network: Network,
+    moments: dict[str, Any] | None,
+    batches: Iterable[Batch],
+    settings: Settings,
+    random: np.random.Generator,
+) -> tuple[float, dict[str, Any]]:
+    """An epoch that goes on from Adam's moments, if there are some; its loss, and the new ones.
+
+    The moments are arrays of their own: an optimiser that was pickled beside the network could have
+    lost hold of its weights.
+    """
+    adam = new_adam(network, settings)
+    if moments is not None:
+        adam.load_state_dict(moments)
+    loss = learn_epoch(network, adam, batches, settings.clip_norm, random)
+    return loss, adam.state_dict()
 
 
 def train(
