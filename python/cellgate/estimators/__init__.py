@@ -17,7 +17,8 @@ except ModuleNotFoundError as error:
     ) from None
 
 from .classifier import LSTMClassifier
-from .forecaster import LSTMForecaster, Rolling
+from .forecast import Rolling
+from .forecaster import LSTMForecaster
 from .regressor import LSTMRegressor
 
 __all__ = ["LSTMClassifier", "LSTMForecaster", "LSTMRegressor", "Rolling"]
