@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import cellgate
@@ -143,9 +144,7 @@ def density(
 
 def save_and_serve(digits: Digits, detector: Detector, output: Path) -> str:
     """Write a detector, and let a process without torch score the test part; the same scores?"""
-    path, recordings = (
-        output / f"anomaly_detection_digits{end}" for end in (".safetensors", ".npz")
-    )
+    path = output / "anomaly_detection_digits.safetensors"
     weights = {
         f"{name}.{key}": weight
         for name, model in zip(("forward", "backward"), detector.models, strict=True)
@@ -155,9 +154,11 @@ def save_and_serve(digits: Digits, detector: Detector, output: Path) -> str:
     scales = {name: torch.tensor(values, dtype=torch.float32) for name, values in scales.items()}
     safetensors.save_file({**weights, **scales}, path)
     numbers = digits.of(2)
-    np.savez(recordings, **{str(i): digits.frames[i] for i in numbers})
     serving = Path(__file__).with_name("anomaly_detection_digits_serving.py")
-    said = json.loads(without_torch(serving, path, recordings, "--json"))
+    with TemporaryDirectory() as folder:
+        recordings = Path(folder) / "recordings.npz"
+        np.savez(recordings, **{str(i): digits.frames[i] for i in numbers})
+        said = json.loads(without_torch(serving, path, recordings, "--json"))
     theirs = np.array([said[str(i)] for i in numbers])
     if not np.allclose(theirs, detector.scores, rtol=1e-3, atol=1e-3):
         raise RuntimeError("the saved detector scores otherwise when it is loaded again")

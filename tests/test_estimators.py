@@ -373,3 +373,28 @@ def test_balanced_weights_need_every_class_at_first(random):
     model = LSTMClassifier(class_weight="balanced", **SMALL)
     with pytest.raises(ValueError, match=r"class_weight: 'balanced' needs .* lacks \[2\]"):
         model.partial_fit(X, np.arange(6) % 2, classes=[0, 1, 2])
+
+
+def test_an_epoch_that_is_interrupted_leaves_nothing_changed(random, monkeypatch):
+    X, y = random.standard_normal((40, 5, 2)), np.arange(40) % 2
+    model = LSTMClassifier(batch_size=8, **SMALL).partial_fit(X, y)
+    before, losses = model.predict_proba(X), list(model.loss_curve_)
+    calls, learn = [], Network.learn
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return learn(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Network, "learn", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(X, y)
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    assert np.array_equal(model.predict_proba(X), before)
+    assert model.loss_curve_ == losses
+    twin = LSTMClassifier(batch_size=8, **SMALL).partial_fit(X, y).partial_fit(X, y)
+    assert np.array_equal(model.partial_fit(X, y).predict_proba(X), twin.predict_proba(X))

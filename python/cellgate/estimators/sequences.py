@@ -97,9 +97,11 @@ def checked_step_targets(y: Any, sequences: Sequences, numbers: bool) -> list[ND
             )
         array = array[:length]
         if numbers:
-            if array.dtype.kind not in "fiub":
-                raise TypeError(f"y[{k}]: must be an array of numbers, got {describe(target)}")
-            array = np.asarray(array, np.float64).reshape(length, -1)
+            try:
+                array = np.asarray(array, np.float64).reshape(length, -1)
+            except (TypeError, ValueError):
+                wanted = f"y[{k}]: must be an array of numbers, got {describe(target)}"
+                raise TypeError(wanted) from None
             if not np.isfinite(array).all():
                 raise ValueError(f"y[{k}]: has NaN or infinity")
         elif array.ndim != 1:

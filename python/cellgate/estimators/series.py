@@ -1,6 +1,6 @@
 """Time series as users have them, checked, and the features an LSTM reads of them.
 
-Called by forecaster.py.
+Called by forecaster.py and forecast.py.
 """
 
 from __future__ import annotations

@@ -95,11 +95,11 @@ def random_generator(random_state: Any) -> np.random.Generator:
 
 @contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Take back what the block has set on an estimator if it ends in an error."""
+    """Take back what the block has set on an estimator if it ends in an error or is interrupted."""
     before = dict(vars(estimator))
     try:
         yield
-    except Exception:
+    except BaseException:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
@@ -137,12 +137,18 @@ def learn_more(
     """An epoch that goes on from Adam's moments, if there are some; its loss, and the new ones.
 
     The moments are arrays of their own: an optimiser that was pickled beside the network could have
-    lost hold of its weights.
+    lost hold of its weights. An epoch that does not come to its end leaves nothing changed.
     """
     adam = new_adam(network, settings)
     if moments is not None:
         adam.load_state_dict(moments)
-    loss = learn_epoch(network, adam, batches, settings.clip_norm, random)
+    weights, state = network.snapshot(), random.bit_generator.state
+    try:
+        loss = learn_epoch(network, adam, batches, settings.clip_norm, random)
+    except BaseException:
+        network.restore(weights)
+        random.bit_generator.state = state
+        raise
     return loss, adam.state_dict()
 
 
