@@ -56,7 +56,7 @@ def run(
         capture_output=True,
         text=True,
         env=environment,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
