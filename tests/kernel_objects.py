@@ -47,7 +47,7 @@ def kernel_object(isa: str) -> Path:
     if compiler is None:
         pytest.skip("there is no C++ compiler, and CELLGATE_KERNEL_OBJECTS is not set")
     target = Path(mkdtemp(prefix="cellgate-"), "kernels.o")
-    options = [f"-DCELLGATE_ISA_NAME={isa}", *isa_rows()[isa], f"-I{CSRC / 'kernels'}"]
+    options = [f"-DCELLGATE_ISA_NAME={isa}", *isa_rows()[isa], f"-I{CSRC}"]
     source = str(CSRC / "kernels" / "kernels.cpp")
     command = [compiler, "-std=c++17", *FLAGS, *options, "-c", source, "-o", str(target)]
     subprocess.run(command, check=True)

@@ -304,7 +304,7 @@ class TestAutograd:
 
 
 def dropped(module: Any, seed: int, y: torch.Tensor) -> torch.Tensor:
-    """`y`, the output of a first layer, (T, B, H), as the second gets it: csrc/core/dropout.hpp."""
+    """`y`, the output of a first layer, (T, B, H), as the second gets it: csrc/run/dropout.hpp."""
     index = np.arange(y.numel(), dtype=np.uint64)
     with np.errstate(over="ignore"):
         z = np.uint64((seed + 0x9E3779B97F4A7C15) % 2**64) + index * np.uint64(0xD1342543DE82EF95)

@@ -1,5 +1,5 @@
 // Checks of the arguments of a call over whole sequences.
-#include "call.hpp"
+#include "bindings/call.hpp"
 
 #include <algorithm>
 #include <numeric>

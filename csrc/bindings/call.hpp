@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "../core/kept_scratch.hpp"
-#include "../core/sequence.hpp"
-#include "convert.hpp"
+#include "bindings/convert.hpp"
+#include "memory/kept_scratch.hpp"
+#include "run/forward.hpp"
 
 namespace cellgate::python {
 

@@ -1,5 +1,5 @@
 // Checks and conversions of arguments.
-#include "convert.hpp"
+#include "bindings/convert.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,8 +1,8 @@
 // Model: parameters in and out, and the whole-sequence call.
-#include "model.hpp"
+#include "bindings/model.hpp"
 
-#include "call.hpp"
-#include "parameters.hpp"
+#include "bindings/call.hpp"
+#include "bindings/parameters.hpp"
 
 namespace cellgate::python {
 namespace {

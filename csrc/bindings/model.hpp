@@ -4,8 +4,8 @@
 #include <memory>
 #include <variant>
 
-#include "../core/packed_weights.hpp"
-#include "convert.hpp"
+#include "bindings/convert.hpp"
+#include "model/packed_weights.hpp"
 
 namespace cellgate::python {
 

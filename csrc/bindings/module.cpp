@@ -1,11 +1,11 @@
 // The module cellgate._core: registers, and holds nothing itself. pybind11 turns
 // std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
-#include "../core/dispatch.hpp"
-#include "../core/floating_mode.hpp"
-#include "../core/openmp.hpp"
-#include "../core/plan.hpp"
-#include "../core/threads.hpp"
-#include "model.hpp"
+#include "bindings/model.hpp"
+#include "kernels/dispatch.hpp"
+#include "run/floating_mode.hpp"
+#include "threads/openmp.hpp"
+#include "threads/plan.hpp"
+#include "threads/pool.hpp"
 
 #include <vector>
 

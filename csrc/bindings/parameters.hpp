@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "../core/config.hpp"
-#include "convert.hpp"
+#include "bindings/convert.hpp"
+#include "model/config.hpp"
 
 namespace cellgate::python {
 

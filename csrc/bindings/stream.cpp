@@ -1,9 +1,9 @@
 // Stream: state that lives on between calls.
-#include "../core/stream.hpp"
+#include "run/stream.hpp"
 
 #include <mutex>
 
-#include "model.hpp"
+#include "bindings/model.hpp"
 
 namespace cellgate::python {
 namespace {

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <tuple>
 
-#include "../core/bptt.hpp"
-#include "call.hpp"
-#include "model.hpp"
-#include "parameters.hpp"
+#include "bindings/call.hpp"
+#include "bindings/model.hpp"
+#include "bindings/parameters.hpp"
+#include "run/backward.hpp"
 
 namespace cellgate::python {
 namespace {

@@ -15,8 +15,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernel_table.hpp"
-#include "vec.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/vec.hpp"
 
 namespace {
 

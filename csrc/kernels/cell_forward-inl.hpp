@@ -2,10 +2,10 @@
 // gates are still in registers. Used by kernels.cpp; calls gemm-inl.hpp and activations-inl.hpp.
 #pragma once
 
-#include "activations-inl.hpp"
-#include "gemm-inl.hpp"
-#include "kernel_table.hpp"
-#include "vec.hpp"
+#include "kernels/activations-inl.hpp"
+#include "kernels/gemm-inl.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/vec.hpp"
 
 namespace {
 

@@ -3,8 +3,8 @@
 // and a block of k that ends early leaves its partial sum in memory for the next to go on from.
 #pragma once
 
-#include "kernel_table.hpp"
-#include "vec.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/vec.hpp"
 
 #if defined(__clang__)
 #define CELLGATE_UNROLL _Pragma("clang loop unroll(full)")

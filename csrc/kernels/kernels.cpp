@@ -1,14 +1,14 @@
 // Compiled once for each row of isa.cmake, with that row's flags and CELLGATE_ISA_NAME set.
 // Exports exactly one symbol, cellgate_kernels_<name>; everything else has internal linkage, so
 // that no inline function built for one instruction set can be linked into another's path.
-#include "kernel_table.hpp"
-#include "vec.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/vec.hpp"
 
-#include "activations-inl.hpp"
-#include "cell_backward-inl.hpp"
-#include "cell_forward-inl.hpp"
-#include "gemm-inl.hpp"
-#include "transpose-inl.hpp"
+#include "kernels/activations-inl.hpp"
+#include "kernels/cell_backward-inl.hpp"
+#include "kernels/cell_forward-inl.hpp"
+#include "kernels/gemm-inl.hpp"
+#include "kernels/transpose-inl.hpp"
 
 #define CELLGATE_JOIN2(a, b) a##b
 #define CELLGATE_JOIN(a, b) CELLGATE_JOIN2(a, b)

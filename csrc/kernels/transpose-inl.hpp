@@ -4,8 +4,8 @@
 
 #include <utility>
 
-#include "kernel_table.hpp"
-#include "vec.hpp"
+#include "kernels/kernel_table.hpp"
+#include "kernels/vec.hpp"
 
 namespace {
 

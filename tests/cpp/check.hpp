@@ -9,7 +9,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/dispatch.hpp"
+#include "kernels/dispatch.hpp"
 
 #define CHECK(condition, ...)                                                      \
   do {                                                                             \

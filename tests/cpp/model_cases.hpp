@@ -2,7 +2,7 @@
 #pragma once
 
 #include "check.hpp"
-#include "core/sequence.hpp"
+#include "run/forward.hpp"
 
 namespace test {
 

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "check.hpp"
-#include "core/dispatch.hpp"
-#include "core/floating_mode.hpp"
+#include "kernels/dispatch.hpp"
+#include "run/floating_mode.hpp"
 
 namespace {
 

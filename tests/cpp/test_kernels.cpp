@@ -5,8 +5,8 @@
 // usage: test_kernels [ISA]
 #include <algorithm>
 
-#include "core/layer_run.hpp"
 #include "kernel_check.hpp"
+#include "run/layer_forward.hpp"
 
 namespace {
 

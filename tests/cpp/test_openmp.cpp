@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "check.hpp"
-#include "core/openmp.hpp"
-#include "core/threads.hpp"
+#include "threads/openmp.hpp"
+#include "threads/pool.hpp"
 
 namespace {
 

@@ -1,9 +1,9 @@
 // Whole forward passes on every instruction set this CPU has, under every way to split the work:
 // all must give the same bits, and the ones stored from AVX2.
 // usage: test_sequence STORED [ISA | --write]
-#include "core/plan.hpp"
 #include "model_cases.hpp"
 #include "stored.hpp"
+#include "threads/plan.hpp"
 
 namespace {
 

@@ -4,8 +4,8 @@
 
 #include <thread>
 
-#include "core/plan.hpp"
 #include "model_cases.hpp"
+#include "threads/plan.hpp"
 
 namespace {
 

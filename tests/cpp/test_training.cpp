@@ -4,8 +4,8 @@
 // usage: test_training STORED [all | ISA | --write] [N: one in N of the ways to split the work]
 #include <thread>
 
-#include "core/plan.hpp"
 #include "stored.hpp"
+#include "threads/plan.hpp"
 #include "training_run.hpp"
 
 namespace {

@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "core/bptt.hpp"
 #include "fenced.hpp"
 #include "model_cases.hpp"
+#include "run/backward.hpp"
 
 namespace test {
 

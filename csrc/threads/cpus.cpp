@@ -9,8 +9,8 @@
 #include <string>
 #include <thread>
 
-#include "dispatch.hpp"
-#include "threads.hpp"
+#include "kernels/dispatch.hpp"
+#include "threads/pool.hpp"
 
 namespace cellgate {
 namespace {

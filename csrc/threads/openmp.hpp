@@ -1,4 +1,4 @@
-// The threads of an OpenMP runtime that the process has loaded already. Called by threads.cpp.
+// The threads of an OpenMP runtime that the process has loaded already. Called by pool.cpp.
 //
 // After a parallel region such a runtime lets its threads spin for milliseconds. A pool of our own would
 // have to share the cores with them; a call that follows one of PyTorch's runs on the same threads.

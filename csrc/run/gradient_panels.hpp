@@ -1,8 +1,8 @@
 // Weights turned the way that back-propagation multiplies by them, and gradients turned back into
-// PyTorch's layout. Called by bptt.cpp; calls only KernelTable.
+// PyTorch's layout. Called by backward.cpp; calls only KernelTable.
 #pragma once
 
-#include "layer_run.hpp"
+#include "run/layer_forward.hpp"
 
 namespace cellgate {
 

@@ -1,9 +1,9 @@
 // The time loop of one team member.
-#include "layer_run.hpp"
+#include "run/layer_forward.hpp"
 
 #include <algorithm>
 
-#include "floating_mode.hpp"
+#include "run/floating_mode.hpp"
 
 namespace cellgate {
 namespace {

@@ -1,6 +1,6 @@
 // The time loop of one team member, backward. Only what the step before needs stays in it, the
 // gradient of h; that of the weights and of the input are products over whole chunks of steps.
-#include "layer_backward.hpp"
+#include "run/layer_backward.hpp"
 
 #include <algorithm>
 

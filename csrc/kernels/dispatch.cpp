@@ -1,5 +1,5 @@
 // Run-time choice of the instruction set.
-#include "dispatch.hpp"
+#include "kernels/dispatch.hpp"
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// How one layer's work is split between threads. Called by sequence.cpp and bptt.cpp.
+// How one layer's work is split between threads. Called by forward.cpp and backward.cpp.
 #pragma once
 
 #include <cstdint>

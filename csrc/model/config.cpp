@@ -1,5 +1,5 @@
 // Checks of a model's sizes. Called by packed_weights.cpp.
-#include "config.hpp"
+#include "model/config.hpp"
 
 #include <unistd.h>
 

@@ -1,12 +1,12 @@
 // The interface of GNU's OpenMP runtime, which LLVM's and Intel's have too.
-#include "openmp.hpp"
+#include "threads/openmp.hpp"
 
 #include <dlfcn.h>
 #include <pthread.h>
 
 #include <atomic>
 
-#include "threads.hpp"
+#include "threads/pool.hpp"
 
 namespace cellgate {
 namespace {

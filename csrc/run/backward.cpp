@@ -1,13 +1,13 @@
 // Backward pass: layer after layer from the last, both directions side by side where threads allow.
-#include "bptt.hpp"
+#include "run/backward.hpp"
 
 #include <algorithm>
 
-#include "batch.hpp"
-#include "dropout.hpp"
-#include "floating_mode.hpp"
-#include "layer_backward.hpp"
-#include "plan.hpp"
+#include "run/batch.hpp"
+#include "run/dropout.hpp"
+#include "run/floating_mode.hpp"
+#include "run/layer_backward.hpp"
+#include "threads/plan.hpp"
 
 namespace cellgate {
 namespace {

@@ -1,5 +1,5 @@
 // The store of memory that no call uses at the moment.
-#include "kept_scratch.hpp"
+#include "memory/kept_scratch.hpp"
 
 #include <mutex>
 #include <vector>

@@ -1,9 +1,9 @@
 // One layer and direction backward: what a team of threads does for all time steps.
-// Called by bptt.cpp; calls KernelTable, and layer_run.hpp for what was not kept.
+// Called by backward.cpp; calls KernelTable, and layer_forward.hpp for what was not kept.
 #pragma once
 
-#include "gradient_panels.hpp"
-#include "layer_run.hpp"
+#include "run/gradient_panels.hpp"
+#include "run/layer_forward.hpp"
 
 namespace cellgate {
 

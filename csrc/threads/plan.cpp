@@ -1,5 +1,5 @@
 // The cost model.
-#include "plan.hpp"
+#include "threads/plan.hpp"
 
 #include <algorithm>
 #include <atomic>

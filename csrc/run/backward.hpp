@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "sequence.hpp"
+#include "run/forward.hpp"
 
 namespace cellgate {
 

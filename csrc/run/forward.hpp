@@ -4,11 +4,11 @@
 
 #include <deque>
 
-#include "packed_weights.hpp"
-#include "plane.hpp"
-#include "tape.hpp"
-#include "threads.hpp"
-#include "workspace.hpp"
+#include "memory/workspace.hpp"
+#include "model/packed_weights.hpp"
+#include "run/plane.hpp"
+#include "run/tape.hpp"
+#include "threads/pool.hpp"
 
 namespace cellgate {
 

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "sequence.hpp"
+#include "run/forward.hpp"
 
 namespace cellgate {
 

@@ -1,5 +1,5 @@
 // The thread pool and its barrier.
-#include "threads.hpp"
+#include "threads/pool.hpp"
 
 #include <pthread.h>
 #if defined(__linux__)
@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "openmp.hpp"
+#include "threads/openmp.hpp"
 
 namespace cellgate {
 namespace {

@@ -1,13 +1,13 @@
 // One layer and direction: what a team of threads does for all time steps.
-// Called by sequence.cpp and, to compute again what was not kept, by layer_backward.cpp; calls only
+// Called by forward.cpp and, to compute again what was not kept, by layer_backward.cpp; calls only
 // KernelTable.
 #pragma once
 
 #include <algorithm>
 
-#include "packed_weights.hpp"
-#include "plane.hpp"
-#include "threads.hpp"
+#include "model/packed_weights.hpp"
+#include "run/plane.hpp"
+#include "threads/pool.hpp"
 
 namespace cellgate {
 

@@ -1,12 +1,12 @@
 // The rows of a batch in order of falling length, and how many of them each step has.
-// Used by sequence.cpp and bptt.cpp.
+// Used by forward.cpp and backward.cpp.
 #pragma once
 
 #include <algorithm>
 #include <numeric>
 
-#include "plan.hpp"
-#include "workspace.hpp"
+#include "memory/workspace.hpp"
+#include "threads/plan.hpp"
 
 namespace cellgate {
 

@@ -1,12 +1,12 @@
 // Forward pass: sorts the rows by length, plans the threads, and runs layer after layer.
-#include "sequence.hpp"
+#include "run/forward.hpp"
 
 #include <algorithm>
 
-#include "batch.hpp"
-#include "dropout.hpp"
-#include "layer_run.hpp"
-#include "plan.hpp"
+#include "run/batch.hpp"
+#include "run/dropout.hpp"
+#include "run/layer_forward.hpp"
+#include "threads/plan.hpp"
 
 namespace cellgate {
 namespace {

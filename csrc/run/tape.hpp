@@ -1,8 +1,8 @@
-// What training keeps of a forward pass: where each part lies in one array. Written by sequence.cpp,
-// read by bptt.cpp.
+// What training keeps of a forward pass: where each part lies in one array. Written by forward.cpp,
+// read by backward.cpp.
 #pragma once
 
-#include "layer_run.hpp"
+#include "run/layer_forward.hpp"
 
 namespace cellgate {
 

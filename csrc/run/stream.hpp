@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "sequence.hpp"
-#include "threads.hpp"
+#include "run/forward.hpp"
+#include "threads/pool.hpp"
 
 namespace cellgate {
 

@@ -1,5 +1,5 @@
 // Which values dropout keeps: a hash of the seed and of the place, so that the mask is the same
-// whatever the threads and need not be stored. Used by sequence.cpp and bptt.cpp.
+// whatever the threads and need not be stored. Used by forward.cpp and backward.cpp.
 #pragma once
 
 #include <cstdint>

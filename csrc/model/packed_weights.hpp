@@ -4,9 +4,9 @@
 
 #include <vector>
 
-#include "config.hpp"
-#include "dispatch.hpp"
-#include "workspace.hpp"
+#include "kernels/dispatch.hpp"
+#include "memory/workspace.hpp"
+#include "model/config.hpp"
 
 namespace cellgate {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "../kernels/kernel_table.hpp"
+#include "kernels/kernel_table.hpp"
 
 namespace cellgate {
 

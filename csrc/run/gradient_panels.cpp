@@ -1,5 +1,5 @@
 // Transposition of weights and gradients.
-#include "gradient_panels.hpp"
+#include "run/gradient_panels.hpp"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // Packs PyTorch-shaped weights into panels and back.
-#include "packed_weights.hpp"
+#include "model/packed_weights.hpp"
 
 #include <algorithm>
 #include <stdexcept>

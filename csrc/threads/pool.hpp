@@ -1,4 +1,4 @@
-// The core's own small thread pool. Called by sequence.cpp; runs whatever job it is given.
+// The core's own small thread pool. Called by forward.cpp; runs whatever job it is given.
 // The caller is member 0; workers spin for a bounded time between jobs and then sleep. Created on
 // first use, made anew after fork, never larger than the CPUs this process may use by default.
 // Where PyTorch's threads are to be had (openmp.hpp), jobs run on those instead.
