@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "run/forward.hpp"
+#include "memory/scratch.hpp"
 
 namespace cellgate {
 

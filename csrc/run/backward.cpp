@@ -71,6 +71,7 @@ template <class S>
 struct BackwardLayout {
   Batch batch;
   DirectionLayout<S> forward, reverse;
+  Barrier* barriers;  // [direction_teams]
   S* zeros;
   S* d_hidden[2];  // [valid rows, D * (P or H)]: gradient of what one layer hands to the next
   // [threads] of [chunk_rows] or [B]:
@@ -86,6 +87,7 @@ struct BackwardLayout {
     const Config& config = model.config();
     const std::int64_t chunk = chunk_rows(args.batch, true), threads = plan.threads(), lanes = model.lanes();
     const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
+    barriers = arena.take<Barrier>(plan.direction_teams);
     zeros = arena.take<S>(model.padded_hidden());
     const std::int64_t handed_on = args.steps * args.batch * config.directions() * config.output_size();
     for (int i = 0; i < 2; ++i) d_hidden[i] = arena.take<S>(config.num_layers > i + 1 ? handed_on : 0);
@@ -109,17 +111,14 @@ class Backward {
         config_(model.config()),
         args_(args),
         call_(*args.forward),
-        scratch_(scratch),
+
         work_(work_of(model, call_.lengths, call_.batch, call_.steps, 2)),
         lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
-        at_(scratch.memory.lay_out<BackwardLayout<S>>(model, call_, plan_)) {
-    while (scratch.barriers.size() < static_cast<std::size_t>(plan_.direction_teams)) {
-      scratch.barriers.emplace_back();
-    }
-  }
+        at_(scratch.memory.lay_out<BackwardLayout<S>>(model, call_, plan_)) {}
 
   void run() {
+    for (int team = 0; team < plan_.direction_teams; ++team) new (at_.barriers + team) Barrier;
     batch().arrange(call_.lengths);
     std::fill_n(at_.zeros, model_.padded_hidden(), S(0));
     for (std::int64_t layer = config_.num_layers - 1; layer >= 0; --layer) {
@@ -221,7 +220,7 @@ class Backward {
       t.tape.gates = own.segment_gates;
       t.tape.cells = own.segment_cells;
     }
-    t.barrier = &scratch_.barriers[static_cast<std::size_t>(d % plan_.direction_teams)];
+    t.barrier = at_.barriers + d % plan_.direction_teams;
     t.members = plan_.members;
     return t;
   }
@@ -318,7 +317,6 @@ class Backward {
   const Config& config_;
   const BackwardArgs<S>& args_;
   const ForwardArgs<S>& call_;
-  Scratch& scratch_;
   const Work work_;
   PoolLease lease_;
   const Plan plan_;

@@ -28,6 +28,7 @@ struct Layout {
   S* partial;                  // [threads] of [B, 4, lanes]
   S* packed;                   // [threads] of [packed_each]
   TeamArgs<S>* teams;          // [slots]
+  Barrier* barriers;           // [direction_teams]
   std::int64_t chunk, x_rows_each, packed_each, hidden_each, hidden_count;
 
   Layout(Arena& arena, const Model<S>& model, const ForwardArgs<S>& args, const Plan& plan)
@@ -54,6 +55,7 @@ struct Layout {
     hidden_each = args.tape ? 0 : args.steps * rows * config.directions() * config.output_size();
     hidden = arena.take<S>(hidden_count * hidden_each);
     teams = arena.take<TeamArgs<S>>(d);
+    barriers = arena.take<Barrier>(plan.direction_teams);
     const bool hoists = args.steps > 1 || args.tape;
     preactivation =
         arena.take<S>(hoists && !keeps_all ? plan.direction_teams * chunk * model.blocks() * 4 * lanes : 0);
@@ -79,13 +81,10 @@ class Forward {
         work_(work_of(model, args.lengths, args.batch, args.steps, 1, !args.tape)),
         lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
-        at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {
-    while (scratch.barriers.size() < static_cast<std::size_t>(plan_.direction_teams)) {
-      scratch.barriers.emplace_back();
-    }
-  }
+        at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {}
 
   void run() {
+    for (int team = 0; team < plan_.direction_teams; ++team) new (at_.barriers + team) Barrier;
     at_.batch.arrange(args_.lengths);
     std::fill_n(at_.zeros, model_.padded_hidden(), S(0));
     if (args_.tape) tape().clear_unwritten();
@@ -133,7 +132,7 @@ class Forward {
         if (wave < layer || wave - layer >= parts) continue;
         run_member(at_.teams[layer], own, 0, begin, std::min(steps, begin + plan_.wave_steps));
       }
-      scratch_.barriers[0].wait(plan_.threads());
+      at_.barriers[0].wait(plan_.threads());
     }
   }
 
@@ -216,7 +215,7 @@ class Forward {
     t.unprojected = at_.unprojected + at * model_.padded_hidden();
     t.unprojected_rows = at_.unprojected_rows + at;
     if (args_.tape) t.tape = tape().layer(layer, d);
-    t.barrier = &scratch_.barriers[static_cast<std::size_t>(index)];
+    t.barrier = at_.barriers + index;
     t.members = plan_.members;
     t.passes = scratch_.passes;
     return t;

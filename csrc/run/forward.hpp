@@ -2,9 +2,7 @@
 // Called by bindings, stream and capi with validated arguments; calls only KernelTable.
 #pragma once
 
-#include <deque>
-
-#include "memory/workspace.hpp"
+#include "memory/scratch.hpp"
 #include "model/packed_weights.hpp"
 #include "run/plane.hpp"
 #include "run/tape.hpp"
@@ -29,13 +27,6 @@ struct ForwardArgs {
   Plane<S> cells;     // [T, B, D * H] of the last layer, or without a base: not wanted
   S* tape = nullptr;  // null, or Tape::size() scalars to record in
   Training training;  // read with a tape only
-};
-
-// Everything a call needs besides its arguments; keep one to make later calls allocate nothing.
-struct Scratch {
-  Workspace memory;
-  std::deque<Barrier> barriers;  // one for each team
-  std::int64_t passes = 0;       // steps of all calls so far, see TeamArgs
 };
 
 // Throws std::bad_alloc before anything is written; nothing else.
