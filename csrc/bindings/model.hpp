@@ -29,8 +29,7 @@ class PyModel : public MustBeInitialised {
           bool bidirectional, std::int64_t proj_size, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset, bool batch_first,
-                    bool return_cells, py::handle batch_sizes) const;
+  py::tuple forward(py::handle call, bool return_cells) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

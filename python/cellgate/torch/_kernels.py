@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .._core import Model
+from .. import _core
 from ._packing import config_of, packed
 
 if TYPE_CHECKING:
@@ -45,13 +45,18 @@ class Call(NamedTuple):
         """The sizes."""
         return config_of(self.weights, self.bias, self.num_layers, self.bidirectional)
 
-    def state(self) -> tuple[Any, Any] | None:
-        """The initial state as the core takes it."""
-        return None if self.h0 is None else (array(self.h0), array(self.c0))
+    def of_core(self) -> _core.Call:
+        """The arrays, as the core takes them."""
+        return _core.Call(
+            x=array(self.x),
+            state=None if self.h0 is None else (array(self.h0), array(self.c0)),
+            batch_first=self.batch_first,
+            batch_sizes=array(self.batch_sizes),
+        )
 
-    def training(self) -> tuple[float, int, int]:
-        """Probability of a drop, seed, and interval of checkpoints (none)."""
-        return (0.0, 0, 0) if self.seed is None else (self.dropout, int(self.seed), 0)
+    def training(self) -> _core.Training:
+        """Dropout, if it acts."""
+        return _core.Training() if self.seed is None else _core.Training(self.dropout, int(self.seed))
 
     def plane(self) -> tuple[Any, Any, tuple[Any, ...]]:
         """B, valid rows of all steps, and the shape of x without I; they may be symbolic."""
@@ -63,7 +68,7 @@ class Call(NamedTuple):
 
 
 def checked(*arguments: Any) -> Call:
-    """Without what only a `Call` that nobody's module makes could have."""
+    """The arguments, refused if cellgate.torch.LSTM would not have passed them."""
     call = Call(*arguments)
     if (call.h0 is None) != (call.c0 is None):
         raise ValueError("h0, c0: must be given both or neither")
@@ -93,13 +98,7 @@ def lstm_cpu(*arguments: Any) -> Three:
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
     y, (h, c), *_ = packed(call.weights, call.config()).forward(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
+        call.of_core(), return_cells=False
     )
     result: Three = tensors(y, h, c)
     return result
@@ -109,14 +108,7 @@ def record_cpu(*arguments: Any) -> Four:
     """Forward pass that keeps a tape."""
     call, promised = checked(*arguments[:11]), arguments[11]
     y, (h, c), _, tape = packed(call.weights, call.config()).record(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
-        *call.training(),
+        call.of_core(), call.training(), return_cells=False
     )
     if tape.size != promised:
         raise ValueError(f"tape_size: must be {tape.size}, got {promised}")
@@ -130,20 +122,15 @@ def backward_cpu(*arguments: Any) -> list[Tensor]:
     y, tape, d_y, d_h, d_c, input_gradient = arguments[11:]
     d_x, d_state, d_weights = packed(call.weights, call.config()).backward(
         array(tape),
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        array(call.batch_sizes),
-        *call.training(),
-        array(y),
-        array(d_y),
-        array(d_h),
-        array(d_c),
-        None,
-        input_gradient,
-        None,
+        call.of_core(),
+        call.training(),
+        _core.Derivatives(
+            output=array(y),
+            d_output=array(d_y),
+            d_h=array(d_h),
+            d_c=array(d_c),
+            input_gradient=input_gradient,
+        ),
     )
     arrays: list[Any] = [*d_weights.values()]
     if call.h0 is not None:
@@ -161,7 +148,7 @@ def _tape_constants(dtype: Any) -> tuple[int, int]:
     """The size of an empty tape, and the number of lanes, to a multiple of which H is padded."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     zeros = [np.zeros((4, 1), dtype)] * 2 + [np.zeros(4, dtype)] * 2
-    model = Model(1, 1, 1, True, False, 0, dtype, dict(zip(names, zeros, strict=True)))
+    model = _core.Model(1, 1, 1, True, False, 0, dtype, dict(zip(names, zeros, strict=True)))
     empty = model.tape_size(0, 0, 0, False, 0)
     return empty, (model.tape_size(0, 64, 0, False, 0) - empty) // 64
 
