@@ -9,7 +9,7 @@ import pkgutil
 import cellgate
 import pytest
 
-LEFT = {"cellgate._core", "cellgate.__main__"}
+LEFT = {"cellgate.__main__"}
 if importlib.util.find_spec("torch") is None:  # cellgate.torch cannot be imported without it
     if "torch" in os.environ.get("CELLGATE_REQUIRE", ""):
         raise ModuleNotFoundError("CELLGATE_REQUIRE names torch, which is not installed")
