@@ -44,6 +44,10 @@ def test_what_users_call_has_examples():
         if test.examples
     }
     wanted = {
+        "cellgate._core.Stream.reset",
+        "cellgate._core.Stream.run",
+        "cellgate._core.Stream.state",
+        "cellgate._core.Stream.step",
         "cellgate.lstm.LSTM",
         "cellgate.lstm.LSTM.__call__",
         "cellgate.lstm.LSTM.record",

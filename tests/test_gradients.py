@@ -465,9 +465,7 @@ class TestPacked:
             kept,
             call,
             settings,
-            Derivatives(
-                y, training.d_output[valid], *training.d_state, training.d_cells[valid]
-            ),
+            Derivatives(y, training.d_output[valid], *training.d_state, training.d_cells[valid]),
         )
         assert_same_bits(d_x, grads.input[valid])
         assert_same_bits((d_state, parameters), (grads.state, grads.parameters))

@@ -81,8 +81,8 @@ template class Call<double>;
 void register_calls(py::module_& module) {
   const py::object namedtuple = py::module_::import("collections").attr("namedtuple");
   const auto add = [&](const char* name, const char* fields, const py::tuple& defaults, const char* doc) {
-    py::object type = namedtuple(name, fields, py::arg("defaults") = defaults,
-                                 py::arg("module") = module.attr("__name__"));
+    py::object type =
+        namedtuple(name, fields, py::arg("defaults") = defaults, py::arg("module") = module.attr("__name__"));
     type.attr("__doc__") = doc;
     module.attr(name) = type;
   };
@@ -93,7 +93,8 @@ void register_calls(py::module_& module) {
       "What a recording does that a call does not; a checkpoint of 0: none.");
   add("Derivatives", "output d_output d_h d_c d_cells input_gradient accumulate",
       py::make_tuple(none, none, none, none, none, true, none),
-      "What backward is given: y of the forward pass, the derivatives of the loss by its results, None for zero, "
+      "What backward is given: y of the forward pass, the derivatives of the loss by its results, None for "
+      "zero, "
       "whether d_x is wanted, and the sums to add to or None.");
 }
 

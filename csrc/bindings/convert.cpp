@@ -61,7 +61,9 @@ constexpr int kHalf = 23;
 
 }  // namespace
 
-std::string type_text(py::handle object) { return object.is_none() ? "None" : Py_TYPE(object.ptr())->tp_name; }
+std::string type_text(py::handle object) {
+  return object.is_none() ? "None" : Py_TYPE(object.ptr())->tp_name;
+}
 
 std::string Argument::dtype_text(const void* owner) {
   const auto& argument = *static_cast<const Argument*>(owner);
@@ -75,7 +77,7 @@ void Argument::look() {
   const auto* array = py::detail::array_proxy(array_.ptr());
   const auto* type = py::detail::array_descriptor_proxy(array->descr);
   view_.data = array->data;
-  view_.rank = array->nd;
+  view_.rank = array->nd;  // codespell:ignore nd
   view_.shape = array->dimensions;
   view_.strides = array->strides;
   view_.writable = (array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0;
@@ -83,7 +85,8 @@ void Argument::look() {
   if (const auto number = static_cast<unsigned>(type->type_num); number < std::size(kTypes)) {
     view_.kind = kTypes[number].kind;
     view_.itemsize = kTypes[number].bytes;
-  } else if (number == kHalf || type->kind == 'f') {  // or a float of another library, which NumPy can convert
+  } else if (number == kHalf ||
+             type->kind == 'f') {  // or a float of another library, which NumPy can convert
     view_.kind = Kind::kFloat;
     view_.itemsize = static_cast<int>(py::reinterpret_borrow<py::array>(array_).itemsize());
     view_.native = view_.native && number == kHalf;
@@ -136,7 +139,8 @@ void Argument::make_copy(const char* dtype) {
 
 template <class S>
 void Argument::make_readable(bool contiguous) {
-  if (!is_readable(view_, sizeof(S)) || (contiguous && !is_contiguous(view_))) make_copy(scalar_name(sizeof(S)));
+  if (!is_readable(view_, sizeof(S)) || (contiguous && !is_contiguous(view_)))
+    make_copy(scalar_name(sizeof(S)));
 }
 
 void take_state(py::handle state, Argument& h, Argument& c) {

@@ -11,16 +11,17 @@ void sort_arguments(const Signature& signature, PyObject* const* given, Py_ssize
   const auto refuse = [&](const std::string& reason) {
     throw py::type_error(std::string(signature.method) + "() " + reason);
   };
-  if (count > 2) {
-    refuse("takes at most 2 arguments, got " + std::to_string(count));
+  const int most = signature.arguments[1] ? 2 : 1;
+  if (count > most) {
+    refuse("takes at most " + std::to_string(most) + " arguments, got " + std::to_string(count));
   }
   sorted[0] = count > 0 ? given[0] : nullptr;
   sorted[1] = count > 1 ? given[1] : nullptr;
   for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);
     int which = 0;
-    while (which < 2 && PyUnicode_CompareWithASCIIString(name, signature.arguments[which]) != 0) ++which;
-    if (which == 2) refuse("got an unexpected keyword argument " + py::repr(name).cast<std::string>());
+    while (which < most && PyUnicode_CompareWithASCIIString(name, signature.arguments[which]) != 0) ++which;
+    if (which == most) refuse("got an unexpected keyword argument " + py::repr(name).cast<std::string>());
     if (sorted[which]) refuse("got multiple values for argument " + py::repr(name).cast<std::string>());
     sorted[which] = given[count + i];
   }

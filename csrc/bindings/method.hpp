@@ -1,5 +1,6 @@
-// Methods bound through the vectorcall protocol of CPython, for calls that are small: pybind11's dispatcher, which
-// looks for an overload and converts each argument, takes about as many instructions as the arithmetic of a step.
+// Methods bound through the vectorcall protocol of CPython, for calls that are small: pybind11's dispatcher,
+// which looks for an overload and converts each argument, takes about as many instructions as the arithmetic
+// of a step.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -14,8 +15,8 @@ namespace py = pybind11;
 
 struct Signature {
   const char* method;
-  const char* arguments[2];
-  int required;  // of the two; what is left out is None
+  const char* arguments[2];  // the second may be null: there is none
+  int required;              // how many of them; what is left out is None
 };
 
 // Sorts arguments given by position and by name; throws TypeError as Python does.
@@ -56,7 +57,8 @@ PyObject* call_method(const Signature& signature, PyObject* self, PyObject* cons
 
 using VectorCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
 
-// `doc` begins as CPython wants it, "name($self, /, x)\n--\n\n", to give the signature too. Nothing is copied.
+// `doc` begins as CPython wants it, "name($self, /, x)\n--\n\n", to give the signature too. Nothing is
+// copied.
 void add_method(py::handle type, const char* name, VectorCall function, const char* doc);
 
 }  // namespace cellgate::python

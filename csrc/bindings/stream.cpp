@@ -5,6 +5,7 @@
 
 #include "bindings/method.hpp"
 #include "bindings/model.hpp"
+#include "bindings/stream_docs.hpp"
 
 namespace cellgate::python {
 namespace {
@@ -85,16 +86,14 @@ class StreamOf final : public PyStream {
 
   py::object run(py::handle x_given, py::handle out_given) override {
     Argument x(x_given, "x"), out;
-    const CallLayout layout =
-        check_run(stream_.config(), sizeof(S), stream_.batch(), batch_first_, x.view());
+    const CallLayout layout = check_run(stream_.config(), sizeof(S), stream_.batch(), batch_first_, x.view());
     take_or_make(out, out_given, layout.sequence(width()));
     if (!out_given.is_none() && is_readable(x.view(), sizeof(S))) require_apart(out.view(), x.view());
     x.make_readable<S>();
     const Plane<const S> from = layout.plane(x.data<S>(), x.view().strides);
     const Plane<S> to = layout.plane(out.mutable_data<S>(), out.view().strides);
-    exclusively(stream_.mutex(), true, [&] {
-      stream_.run(layout.steps, from.base, from.step, from.row, to.base, to.step, to.row);
-    });
+    exclusively(stream_.mutex(), true,
+                [&] { stream_.run(layout.steps, from.base, from.step, from.row, to.base, to.step, to.row); });
     return std::move(out.array());
   }
 
@@ -137,130 +136,6 @@ std::unique_ptr<PyStream> make_stream(const PyModel& model, std::int64_t batch, 
       model.held());
 }
 
-constexpr const char kStateDoc[] = R"(The state (h, c): arrays of shape (L, B, P or H) and (L, B, H).
-
-Reading it gives new arrays, setting it copies. h and c may be of a narrower floating type than the
-model's dtype, which is widened exactly.
-
-Raises
-------
-TypeError, ValueError
-    On setting: no pair of arrays of floats, or of a wrong shape. The state is then unchanged.
-
-Examples
---------
->>> import numpy as np
->>> import cellgate
->>> stream = cellgate.LSTM(8, 16, seed=0).stream()
->>> h, c = stream.state
->>> h.shape, c.shape
-((1, 1, 16), (1, 1, 16))
->>> stream.state = np.ones_like(h), np.zeros_like(c)
->>> float(stream.state[0].sum())
-16.0
-)";
-
-constexpr const char kStepDoc[] = R"(step($self, /, x, out=None)
---
-
-One step of all sequences; the state moves on.
-
-Parameters
-----------
-x : array_like, shape (B, I), or (I,) if B is 1
-    The input: of the model's dtype, or of a narrower floating type, which is widened exactly.
-    Any layout of memory is accepted.
-out : array, shape of the result, optional
-    Of the model's dtype, writable, with a contiguous last axis: the result is written there and
-    nothing is allocated. It may overlap with x.
-
-Returns
--------
-y : array, shape (B, P or H), or (P or H,) for an x of (I,)
-    The output of the last layer: `out`, or a new array.
-
-Raises
-------
-TypeError, ValueError
-    An argument of a wrong type, dtype or shape, or an `out` that cannot be written to. The state
-    is then unchanged.
-
-Examples
---------
->>> import numpy as np
->>> import cellgate
->>> lstm = cellgate.LSTM(8, 16, seed=0)
->>> stream = lstm.stream()
->>> out = np.empty(16, np.float32)
->>> stream.step(np.ones(8, np.float32), out) is out
-True
->>> bool((out == lstm(np.ones((1, 8), np.float32))[0][0]).all())
-True
-)";
-
-constexpr const char kRunDoc[] = R"(run($self, /, x, out=None)
---
-
-T steps of all sequences; the state moves on.
-
-Parameters
-----------
-x : array_like, shape (T, B, I), or (B, T, I) if the model is `batch_first`, or (T, I) if B is 1
-    The input: of the model's dtype, or of a narrower floating type, which is widened exactly.
-    Any layout of memory is accepted.
-out : array, shape of the result, optional
-    Of the model's dtype, writable, with a contiguous last axis: the result is written there. It
-    must not share memory with x.
-
-Returns
--------
-y : array, laid out like x with P or H for I
-    The output of the last layer at every step: `out`, or a new array.
-
-Raises
-------
-TypeError, ValueError
-    An argument of a wrong type, dtype or shape, or an `out` that cannot be written to. The state
-    is then unchanged.
-
-Examples
---------
->>> import numpy as np
->>> import cellgate
->>> lstm = cellgate.LSTM(8, 16, seed=0)
->>> x = np.linspace(-1, 1, 5 * 8, dtype=np.float32).reshape(5, 8)
->>> stream = lstm.stream()
->>> y = np.concatenate([stream.run(x[:3]), stream.run(x[3:])])
->>> np.array_equal(y, lstm(x)[0])
-True
-)";
-
-constexpr const char kResetDoc[] = R"(reset($self, /, rows=None)
---
-
-Set the state of some sequences, or of all, to zero.
-
-Parameters
-----------
-rows : array_like of bool, shape (B,), or of int, shape () or (n,), optional
-    True for the sequences to reset, or their indices, from 0 to B - 1. All if left out.
-
-Raises
-------
-TypeError, ValueError
-    Rows of a wrong type, shape or value. The state is then unchanged.
-
-Examples
---------
->>> import numpy as np
->>> import cellgate
->>> stream = cellgate.LSTM(8, 16, seed=0).stream(batch_size=3)
->>> y = stream.step(np.ones((3, 8), np.float32))
->>> stream.reset([0, 2])
->>> stream.state[0].any(axis=(0, 2)).tolist()
-[False, True, False]
-)";
-
 PyObject* step(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   constexpr Signature signature{"step", {"x", "out"}, 1};
   return call_method<PyStream>(signature, self, given, count, names,
@@ -273,18 +148,25 @@ PyObject* run(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject
                                [](PyStream& s, py::handle x, py::handle out) { return s.run(x, out); });
 }
 
+PyObject* reset(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"reset", {"rows", nullptr}, 0};
+  return call_method<PyStream>(signature, self, given, count, names,
+                               [](PyStream& s, py::handle rows, py::handle) {
+                                 s.reset(rows);
+                                 return py::none();
+                               });
+}
+
 }  // namespace
 
 void register_stream(py::module_& module) {
-  py::options options;
-  options.disable_function_signatures();  // help() shows the one that follows from the arguments' names
   py::class_<PyStream> type(module, "Stream");
   type.def(py::init(&make_stream), py::arg("model"), py::arg("batch_size"), py::arg("batch_first"))
       .def_property_readonly("batch_size", &PyStream::batch_size, "B, the number of sequences.")
-      .def_property("state", &PyStream::state, &PyStream::set_state, kStateDoc)
-      .def("reset", &PyStream::reset, py::arg("rows") = py::none(), kResetDoc);
+      .def_property("state", &PyStream::state, &PyStream::set_state, kStateDoc);
   add_method(type, "step", &step, kStepDoc);
   add_method(type, "run", &run, kRunDoc);
+  add_method(type, "reset", &reset, kResetDoc);
 }
 
 }  // namespace cellgate::python

@@ -103,7 +103,8 @@ class BackwardCall {
     const bool wants_input = scalar<bool>(item[5], "input_gradient", "must be True or False");
     args.accumulate = !py::handle(item[6]).is_none();
     take(tape, item);
-    const DerivativeViews views{&tape_.view(), &y_.view(), d_y_.view_if_given(), d_cells_.view_if_given(),
+    const DerivativeViews views{&tape_.view(),        &y_.view(),
+                                d_y_.view_if_given(), d_cells_.view_if_given(),
                                 d_h_.view_if_given(), d_c_.view_if_given()};
     ForwardArgs<S>& forward = call.args();
     const CallLayout& layout = call.layout();
@@ -187,12 +188,11 @@ void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
       py::arg("call"));
   type.def(
       "tape_size",
-      [visit](const PyModel& self, std::int64_t steps, std::int64_t batch, std::int64_t positions, bool dropout,
-              std::int64_t checkpoint) {
+      [visit](const PyModel& self, std::int64_t steps, std::int64_t batch, std::int64_t positions,
+              bool dropout, std::int64_t checkpoint) {
         const Training training = check_training(dropout ? 0.5 : 0.0, 0, checkpoint, steps);
-        return visit(self, [&](const auto& model) {
-          return tape_size(*model, batch, steps, positions, training);
-        });
+        return visit(self,
+                     [&](const auto& model) { return tape_size(*model, batch, steps, positions, training); });
       },
       py::arg("steps"), py::arg("batch"), py::arg("positions"), py::arg("dropout"), py::arg("checkpoint"));
   type.def(
@@ -205,9 +205,8 @@ void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
       "backward",
       [visit](const PyModel& self, py::handle tape, py::handle call, py::handle training,
               py::handle derivatives) {
-        return visit(self, [&](const auto& model) {
-          return backward(*model, tape, call, training, derivatives);
-        });
+        return visit(self,
+                     [&](const auto& model) { return backward(*model, tape, call, training, derivatives); });
       },
       py::arg("tape"), py::arg("call"), py::arg("training"), py::arg("derivatives"));
 }

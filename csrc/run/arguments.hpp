@@ -20,7 +20,8 @@ class WrongType : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-// Up to three sizes, without an allocation: a streaming step makes several. ptrdiff_t is what NumPy counts in.
+// Up to three sizes, without an allocation: a streaming step makes several. ptrdiff_t is what NumPy counts
+// in.
 class Shape {
  public:
   Shape(std::initializer_list<std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {
@@ -44,7 +45,7 @@ enum class Kind : unsigned char { kFloat, kSigned, kUnsigned, kBool, kOther };
 
 // An array in the caller's memory, not yet checked. Nothing is owned.
 struct ArrayView {
-  const char* name = "";                    // of the argument, as messages give it: "x", "state: h"
+  const char* name = "";  // of the argument, as messages give it: "x", "state: h"
   const void* data = nullptr;
   const std::ptrdiff_t* shape = nullptr;    // [rank]
   const std::ptrdiff_t* strides = nullptr;  // [rank], in bytes; any, negative and zero too

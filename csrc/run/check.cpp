@@ -63,13 +63,19 @@ std::string shape_text(const ArrayView& view) { return joined(view.shape, view.s
 
 std::string type_text(const ArrayView& view) {
   if (view.type_text) return view.type_text(view.owner);
-  const std::string bits = std::to_string(8 * view.itemsize), order = view.native ? "" : " in foreign byte order";
+  const std::string bits = std::to_string(8 * view.itemsize),
+                    order = view.native ? "" : " in foreign byte order";
   switch (view.kind) {
-    case Kind::kFloat: return "float" + bits + order;
-    case Kind::kSigned: return "int" + bits + order;
-    case Kind::kUnsigned: return "uint" + bits + order;
-    case Kind::kBool: return "bool";
-    default: return "another type";
+    case Kind::kFloat:
+      return "float" + bits + order;
+    case Kind::kSigned:
+      return "int" + bits + order;
+    case Kind::kUnsigned:
+      return "uint" + bits + order;
+    case Kind::kBool:
+      return "bool";
+    default:
+      return "another type";
   }
 }
 
@@ -140,7 +146,8 @@ void require_floats(const ArrayView& view, int scalar_bytes, const Shape& shape)
 
 void require_shape(const ArrayView& view, const Shape& shape) {
   if (!has_shape(view, shape)) {
-    bad_value(view.name, "must have shape " + joined(shape.begin(), shape.end()), "shape " + shape_text(view));
+    bad_value(view.name, "must have shape " + joined(shape.begin(), shape.end()),
+              "shape " + shape_text(view));
   }
 }
 
@@ -193,17 +200,22 @@ std::int64_t integer_at(const ArrayView& view, std::int64_t index) {
   if (!view.native) std::reverse(bytes, bytes + size);
   const bool is_signed = view.kind == Kind::kSigned;
   switch (size) {
-    case 1: return is_signed ? loaded<std::int8_t>(bytes) : loaded<std::uint8_t>(bytes);
-    case 2: return is_signed ? loaded<std::int16_t>(bytes) : loaded<std::uint16_t>(bytes);
-    case 4: return is_signed ? loaded<std::int32_t>(bytes) : loaded<std::uint32_t>(bytes);
-    default: return is_signed ? loaded<std::int64_t>(bytes) : loaded<std::uint64_t>(bytes);
+    case 1:
+      return is_signed ? loaded<std::int8_t>(bytes) : loaded<std::uint8_t>(bytes);
+    case 2:
+      return is_signed ? loaded<std::int16_t>(bytes) : loaded<std::uint16_t>(bytes);
+    case 4:
+      return is_signed ? loaded<std::int32_t>(bytes) : loaded<std::uint32_t>(bytes);
+    default:
+      return is_signed ? loaded<std::int64_t>(bytes) : loaded<std::uint64_t>(bytes);
   }
 }
 
 }  // namespace
 
 std::string integer_text(const ArrayView& view, std::int64_t value) {
-  return view.kind == Kind::kUnsigned ? std::to_string(static_cast<std::uint64_t>(value)) : std::to_string(value);
+  return view.kind == Kind::kUnsigned ? std::to_string(static_cast<std::uint64_t>(value))
+                                      : std::to_string(value);
 }
 
 std::vector<std::int64_t> integers(const ArrayView& view, std::int64_t count) {

@@ -2,8 +2,8 @@
 // before anything is copied or written, and pass on the messages.
 //
 // A wrong type throws WrongType, a wrong shape or value std::invalid_argument, a size that no machine has
-// TooLarge. Messages are "argument: what was wanted, got what came". Unless an error is thrown these functions
-// neither allocate nor build text, but for the vectors that they return.
+// TooLarge. Messages are "argument: what was wanted, got what came". Unless an error is thrown these
+// functions neither allocate nor build text, but for the vectors that they return.
 #pragma once
 
 #include <new>
@@ -44,8 +44,8 @@ void require_output(const ArrayView& view, int scalar_bytes, const Shape& shape)
 void require_contiguous_output(const ArrayView& view, int scalar_bytes, const Shape& shape);
 void require_flags(const ArrayView& view, const Shape& shape);
 void require_integers(const ArrayView& view);
-// Copies of the first `count` elements of integers with one axis or, for a count of 1, none. An unsigned value too
-// large for int64 turns negative; integer_text gives it as it was.
+// Copies of the first `count` elements of integers with one axis or, for a count of 1, none. An unsigned
+// value too large for int64 turns negative; integer_text gives it as it was.
 std::vector<std::int64_t> integers(const ArrayView& view, std::int64_t count);
 // The same, each in [0, last].
 std::vector<std::int64_t> integers_in_range(const ArrayView& view, std::int64_t count, std::int64_t last);
@@ -69,8 +69,8 @@ struct CheckedCall {
   std::vector<std::int64_t> offsets;  // [T + 1] if batch_sizes were given: rows of all steps before
 };
 
-// All of `given`, values of lengths and batch_sizes too: they are copied before they are looked at, so that no
-// other thread can change what was accepted.
+// All of `given`, values of lengths and batch_sizes too: they are copied before they are looked at, so that
+// no other thread can change what was accepted.
 CheckedCall check_call(const Config& config, int scalar_bytes, const CallViews& given);
 
 // Points args at arrays that check_call accepted and, where need be, a caller has converted since: x is
@@ -94,8 +94,8 @@ struct DerivativeViews {
   const ArrayView *d_y = nullptr, *d_cells = nullptr, *d_h = nullptr, *d_c = nullptr;
 };
 
-void check_derivatives(const Config& config, int scalar_bytes, const CallLayout& layout, std::int64_t tape_size,
-                       const DerivativeViews& given);
+void check_derivatives(const Config& config, int scalar_bytes, const CallLayout& layout,
+                       std::int64_t tape_size, const DerivativeViews& given);
 
 // What the names of sums begin with in messages, before the name of the parameter.
 constexpr const char kSumPrefix[] = "accumulate: ";

@@ -11,7 +11,8 @@ namespace {
 constexpr double kMostBytes = 0x1p62;  // no address space is larger, and int64 counts them
 
 // The results of a call are the largest arrays that follow from its shapes.
-void require_addressable(const Config& config, int scalar_bytes, const CallLayout& layout, const ArrayView& x) {
+void require_addressable(const Config& config, int scalar_bytes, const CallLayout& layout,
+                         const ArrayView& x) {
   const double steps = layout.packed ? 1 : static_cast<double>(layout.steps);
   const double batch = static_cast<double>(layout.packed ? layout.valid : layout.batch);
   const double width = static_cast<double>(config.directions()) * static_cast<double>(config.hidden_size);
@@ -152,13 +153,14 @@ std::int64_t tape_size(const Model<S>& model, std::int64_t batch, std::int64_t s
   const double widths =
       static_cast<double>(model.config().num_layers) * 12 * static_cast<double>(model.padded_hidden());
   if (const double bytes = rows * widths * sizeof(S); bytes > kMostBytes) {
-    throw TooLarge("tape: " + std::to_string(steps) + " steps of " + std::to_string(batch) + " sequences", bytes);
+    throw TooLarge("tape: " + std::to_string(steps) + " steps of " + std::to_string(batch) + " sequences",
+                   bytes);
   }
   return 1 + Tape<S>(model, batch, steps, valid, training, nullptr).size();
 }
 
-void check_derivatives(const Config& config, int scalar_bytes, const CallLayout& layout, std::int64_t tape_size,
-                       const DerivativeViews& given) {
+void check_derivatives(const Config& config, int scalar_bytes, const CallLayout& layout,
+                       std::int64_t tape_size, const DerivativeViews& given) {
   const std::int64_t rows = config.num_layers * config.directions();
   const auto require = [&](const ArrayView* view, const Shape& shape) {
     if (view) require_floats(*view, scalar_bytes, shape);

@@ -56,7 +56,9 @@ class Call(NamedTuple):
 
     def training(self) -> _core.Training:
         """Dropout, if it acts."""
-        return _core.Training() if self.seed is None else _core.Training(self.dropout, int(self.seed))
+        return (
+            _core.Training() if self.seed is None else _core.Training(self.dropout, int(self.seed))
+        )
 
     def plane(self) -> tuple[Any, Any, tuple[Any, ...]]:
         """B, valid rows of all steps, and the shape of x without I; they may be symbolic."""
@@ -97,9 +99,7 @@ def lstm_cpu(*arguments: Any) -> Three:
     call = checked(*arguments[:11])
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
-    y, (h, c), *_ = packed(call.weights, call.config()).forward(
-        call.of_core(), return_cells=False
-    )
+    y, (h, c), *_ = packed(call.weights, call.config()).forward(call.of_core(), return_cells=False)
     result: Three = tensors(y, h, c)
     return result
 
