@@ -126,7 +126,7 @@ class MemberBackward {
     g.out = scratch_.out_rows + rows.begin;
     g.out_columns = columns;
     g.partial = scratch_.partial;
-    g.packed = scratch_.packed;
+    g.packed = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -160,7 +160,7 @@ class MemberBackward {
     a.d_rows = team_.d_rows + first * team_.d_rows_stride;
     a.d_rows_stride = team_.d_rows_stride;
     a.d_rows_gate_stride = hidden_;
-    a.outputs = config_.proj_size ? team_.outputs + first * width_ : nullptr;
+    a.outputs = config_.proj_size ? team_.unprojected + first * width_ : nullptr;
     a.outputs_panel_stride = chunk_.rows * width_;
     model_.kernels().cell_backward(a);
   }
@@ -238,7 +238,7 @@ class MemberBackward {
     g.panels = panels;
     g.c = sums + rows.begin * width_;
     g.c_panel_stride = columns * width_;
-    g.packed = scratch_.packed;
+    g.packed = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -260,7 +260,7 @@ class MemberBackward {
     for (std::int64_t row = 0; row < chunk_.rows; ++row) {
       scratch_.rows[row] = team_.d_projected + row * config_.proj_size;
     }
-    add_product(config_.proj_size, team_.outputs, plain_panels(config_.hidden_size, lanes_),
+    add_product(config_.proj_size, team_.unprojected, plain_panels(config_.hidden_size, lanes_),
                 team_.sums.projection);
   }
 

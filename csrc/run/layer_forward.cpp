@@ -139,7 +139,7 @@ class MemberRun {
     g.start = team_.weights->bias.data();
     g.c = preactivation;
     g.c_panel_stride = stride_rows * width_;
-    g.packed = scratch_.packed;
+    g.packed = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -196,7 +196,7 @@ class MemberRun {
     a.rows = rows.size();
     a.block_begin = blocks_.begin;
     a.block_end = blocks_.end;
-    a.descending = rows.size() <= kFewRows && (team_.passes + s) % 2 != 0;
+    a.descending = rows.size() <= kFewRows && (team_.steps_before + s) % 2 != 0;
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation;
     a.preactivation_block_stride = block_stride;
@@ -225,7 +225,7 @@ class MemberRun {
       a.cells_offset = cells.offset;
     }
     a.partial = scratch_.partial;
-    a.packed = scratch_.packed;
+    a.packed = scratch_.gathered;
     if (a.rows > 0) model_.kernels().cell_forward(a);
     if (!team_.split_rows && !again_) meet();
     if (!projects || again_) return;
@@ -241,7 +241,7 @@ class MemberRun {
     g.out_offset = y.offset;
     g.out_columns = config_.proj_size;
     g.partial = scratch_.partial;
-    g.packed = scratch_.packed;
+    g.packed = scratch_.gathered;
     model_.kernels().gemm(g);
     if (!team_.split_rows) meet();
   }
