@@ -28,37 +28,37 @@ struct DirectionLayout {
   DirectionLayout() = default;
   DirectionLayout(Arena& arena, const Model<S>& model, const ForwardArgs<S>& args, std::int64_t d) {
     const Config& config = model.config();
-    const std::int64_t rows = args.batch, chunk = chunk_rows(rows, true), hidden = model.padded_hidden();
+    const std::int64_t rows = args.batch, chunk = chunk_rows(rows, true), padded = model.padded_hidden();
     const std::int64_t lanes = model.lanes(), width = 4 * lanes, recurrent = config.output_size();
     const std::int64_t input = config.widest_input();
     for (const S*** array : {&d_y, &d_cells}) *array = arena.take<const S*>(rows);
     d_x = arena.take<S*>(rows);
-    d_h = arena.take<S>(rows * hidden);
-    d_c = arena.take<S>(rows * hidden);
-    d_output = arena.take<S>(config.proj_size ? rows * hidden : 0);
+    d_h = arena.take<S>(rows * padded);
+    d_c = arena.take<S>(rows * padded);
+    d_output = arena.take<S>(config.proj_size ? rows * padded : 0);
     // Not a power of two apart, or the rows of a tile would displace each other from the L1 cache.
-    d_rows_stride = 4 * hidden + kAlignment / static_cast<std::int64_t>(sizeof(S));
-    d_panels = arena.take<S>(chunk * 4 * hidden);
+    d_rows_stride = 4 * padded + kAlignment / static_cast<std::int64_t>(sizeof(S));
+    d_panels = arena.take<S>(chunk * 4 * padded);
     d_rows = arena.take<S>(chunk * d_rows_stride);
     d_projected = arena.take<S>(chunk * config.proj_size);
     const std::int64_t output_panels = plain_panels(config.hidden_size, lanes);
     unprojected = arena.take<S>(config.proj_size ? output_panels * chunk * width : 0);
 
     const std::int64_t k = std::min(args.training.checkpoint, args.steps);
-    segment_gates = arena.take<S>(k * rows * 4 * hidden);
-    segment_cells = arena.take<S>(k ? (k + 1) * rows * hidden : 0);
+    segment_gates = arena.take<S>(k * rows * 4 * padded);
+    segment_cells = arena.take<S>(k ? (k + 1) * rows * padded : 0);
 
-    weights.w = arena.take<S>(plain_panels(input, lanes) * 4 * hidden * width);
-    weights.r = arena.take<S>(plain_panels(recurrent, lanes) * 4 * hidden * width);
+    weights.w = arena.take<S>(plain_panels(input, lanes) * 4 * padded * width);
+    weights.r = arena.take<S>(plain_panels(recurrent, lanes) * 4 * padded * width);
     weights.projection = arena.take<S>(config.proj_size * output_panels * width);
     // In one piece, to be cleared at once.
-    const std::int64_t w = 4 * hidden * input, r = 4 * hidden * recurrent;
+    const std::int64_t w = 4 * padded * input, r = 4 * padded * recurrent;
     const std::int64_t projection = config.proj_size * output_panels * width;
-    sums_size = w + r + 4 * hidden + projection;
+    sums_size = w + r + 4 * padded + projection;
     sums.w = arena.take<S>(sums_size);
     sums.r = sums.w + w;
     sums.bias = sums.r + r;
-    sums.projection = sums.bias + 4 * hidden;
+    sums.projection = sums.bias + 4 * padded;
     d_input = arena.take<S>(d == 1 ? args.steps * rows * input : 0);
   }
 };

@@ -74,22 +74,22 @@ class BackwardMember : Member<S> {
 
   // The gradient of the cell's output from that of h, which is its projection.
   void unproject(std::int64_t s, const Share& rows) {
-    const std::int64_t outputs = config_.proj_size, first = row_of(s);
+    const std::int64_t width = config_.proj_size, first = row_of(s);
     const Share mine = part(team_.active(s));
     const Share sum_rows = team_.split_rows ? rows : mine;
     for (std::int64_t row = sum_rows.begin; row < sum_rows.end; ++row) {
       const S* d_h = backward_.d_h + row * backward_.d_h_stride;
-      S* to = backward_.d_projected + (first + row) * outputs;
+      S* to = backward_.d_projected + (first + row) * width;
       const S* d_y = backward_.d_y ? backward_.d_y.at(s, row) : nullptr;
-      for (std::int64_t j = 0; j < outputs; ++j) to[j] = d_y ? d_h[j] + d_y[j] : d_h[j];
+      for (std::int64_t j = 0; j < width; ++j) to[j] = d_y ? d_h[j] + d_y[j] : d_h[j];
     }
     if (!team_.split_rows) meet();
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      scratch_.rows[row] = backward_.d_projected + (first + row) * outputs;
+      scratch_.rows[row] = backward_.d_projected + (first + row) * width;
       scratch_.out_rows[row] = backward_.d_output + row * padded_;
     }
     const std::int64_t count = plain_panels(config_.hidden_size, lanes_);
-    product(rows, outputs, backward_.weights.projection, team_.split_rows ? all(count) : part(count),
+    product(rows, width, backward_.weights.projection, team_.split_rows ? all(count) : part(count),
             config_.hidden_size);
     if (!team_.split_rows) meet();
   }
@@ -162,7 +162,7 @@ class BackwardMember : Member<S> {
     return team_.fresh_cells;
   }
 
-  // The gradient of h and c before step s: of nothing, where the state was reset.
+  // The gradients of h and c before step s: zero where the state was reset.
   void pass_on(std::int64_t s, const Share& rows) {
     const std::int64_t count = plain_panels(config_.output_size(), lanes_);
     const bool by_panels = !team_.split_rows && count >= team_.members;

@@ -51,7 +51,7 @@ class Tape {
     if (training_.checkpoint) return {nullptr, nullptr, at, training_.checkpoint};
     return {at, at + gates_, nullptr, 0};
   }
-  // h of a layer that is not the last, [valid, D * (P or H)], packed.
+  // h of a layer that is not the last, [valid, D * (P or H)], compact.
   S* output(std::int64_t layer) const { return planes() + layer * handed_; }
   // The same as the next layer gets it: after dropout.
   S* handed_on(std::int64_t layer) const {
