@@ -106,14 +106,14 @@ struct BackwardLayout {
 template <class S>
 class Backward {
  public:
-  Backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch)
+  Backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor)
       : model_(model),
         config_(model.config()),
         args_(args),
         call_(*args.forward),
 
         work_(work_of(model, call_.lengths, call_.batch, call_.steps, 2)),
-        lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
+        lease_(executor, threads_that_pay(work_, executor.limit()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<BackwardLayout<S>>(model, call_, plan_)) {}
 
@@ -318,7 +318,7 @@ class Backward {
   const BackwardArgs<S>& args_;
   const ForwardArgs<S>& call_;
   const Work work_;
-  PoolLease lease_;
+  Lease lease_;
   const Plan plan_;
   const BackwardLayout<S> at_;
   BackwardTeam<S> teams_[2];
@@ -328,11 +328,11 @@ class Backward {
 }  // namespace
 
 template <class S>
-void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch) {
-  Backward<S>(model, args, scratch).run();
+void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  Backward<S>(model, args, scratch, executor).run();
 }
 
-template void backward(const Model<float>&, const BackwardArgs<float>&, Scratch&);
-template void backward(const Model<double>&, const BackwardArgs<double>&, Scratch&);
+template void backward(const Model<float>&, const BackwardArgs<float>&, Scratch&, Executor&);
+template void backward(const Model<double>&, const BackwardArgs<double>&, Scratch&, Executor&);
 
 }  // namespace cellgate

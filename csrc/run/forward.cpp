@@ -73,13 +73,13 @@ struct Layout {
 template <class S>
 class Forward {
  public:
-  Forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch)
+  Forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor)
       : model_(model),
         config_(model.config()),
         args_(args),
         scratch_(scratch),
         work_(work_of(model, args.lengths, args.batch, args.steps, 1, !args.tape)),
-        lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
+        lease_(executor, threads_that_pay(work_, executor.limit()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<Layout<S>>(model, args, plan_)) {}
 
@@ -285,7 +285,7 @@ class Forward {
   const ForwardArgs<S>& args_;
   Scratch& scratch_;
   const Work work_;
-  PoolLease lease_;
+  Lease lease_;
   const Plan plan_;
   const Layout<S> at_;
 };
@@ -293,11 +293,11 @@ class Forward {
 }  // namespace
 
 template <class S>
-void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch) {
-  Forward<S>(model, args, scratch).run();
+void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  Forward<S>(model, args, scratch, executor).run();
 }
 
-template void forward(const Model<float>&, const ForwardArgs<float>&, Scratch&);
-template void forward(const Model<double>&, const ForwardArgs<double>&, Scratch&);
+template void forward(const Model<float>&, const ForwardArgs<float>&, Scratch&, Executor&);
+template void forward(const Model<double>&, const ForwardArgs<double>&, Scratch&, Executor&);
 
 }  // namespace cellgate

@@ -7,7 +7,8 @@
 
 #include "model/packed_weights.hpp"
 #include "run/plane.hpp"
-#include "threads/pool.hpp"
+#include "threads/barrier.hpp"
+#include "threads/share.hpp"
 
 namespace cellgate {
 
@@ -95,14 +96,6 @@ inline Chunk chunk_from(std::int64_t begin, std::int64_t limit, const std::int64
   while (end < limit && positions[end + 1] <= room) ++end;
   return {begin, end, positions[end] - positions[begin]};
 }
-
-// The share of one of `members` in `count` units of work.
-struct Share {
-  Share(std::int64_t count, int member, int members)
-      : begin(count * member / members), end(count * (member + 1) / members) {}
-  std::int64_t size() const { return end - begin; }
-  std::int64_t begin, end;
-};
 
 // Room in which the kernels bring rows together: those of the x-projection, of a step that adds x
 // itself (whatever T is, a team whose rows all have one step does so), and of the projection. `chunk`
