@@ -63,7 +63,8 @@ int main() {
   CHECK(!on_openmp(run(4)), "on more threads than OpenMP is set to");
   cellgate::set_num_threads(4);
   // One where the machine is crowded.
-  CHECK(cellgate::Lease(cellgate::default_executor(), 4).size() <= 3, "more threads than OpenMP's beside them");
+  CHECK(cellgate::Lease(cellgate::default_executor(), 4).size() <= 3,
+        "more threads than OpenMP's beside them");
   cellgate::set_num_threads(2);
   CHECK(!on_openmp(run(2)), "OpenMP is set to more threads than are allowed");
   cellgate::set_num_threads(3);
