@@ -1,6 +1,7 @@
 // Sizes of a model. Filled by bindings and capi, read everywhere in core.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace cellgate {
@@ -19,6 +20,8 @@ struct Config {
   std::int64_t layer_input_size(std::int64_t layer) const {
     return layer == 0 ? input_size : directions() * output_size();
   }
+  // Of the inputs of all layers.
+  std::int64_t widest_input() const { return std::max(input_size, layer_input_size(num_layers - 1)); }
 };
 
 // Throws std::invalid_argument naming the member that is out of range, or std::bad_alloc when the

@@ -11,7 +11,7 @@
 namespace cellgate {
 
 // Strides count scalars (flags in reset) and may be anything, negative or zero; the last axis of x
-// is contiguous. Packed planes (plane.hpp) need lengths that do not rise.
+// is contiguous. Compact planes (plane.hpp) need lengths that do not rise.
 template <class S>
 struct ForwardArgs {
   std::int64_t steps = 0, batch = 0;

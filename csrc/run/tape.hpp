@@ -51,11 +51,11 @@ class Tape {
     if (training_.checkpoint) return {nullptr, nullptr, at, training_.checkpoint};
     return {at, at + gates_, nullptr, 0};
   }
-  // h of a layer that is not the last, [valid, D * (P or H)], packed.
-  S* hidden(std::int64_t layer) const { return planes() + layer * handed_; }
+  // h of a layer that is not the last, [valid, D * (P or H)], compact.
+  S* output(std::int64_t layer) const { return planes() + layer * handed_; }
   // The same as the next layer gets it: after dropout.
   S* handed_on(std::int64_t layer) const {
-    return drops() ? planes() + (config_.num_layers - 1 + layer) * handed_ : hidden(layer);
+    return drops() ? planes() + (config_.num_layers - 1 + layer) * handed_ : output(layer);
   }
   bool drops() const { return training_.dropout > 0 && config_.num_layers > 1; }
 

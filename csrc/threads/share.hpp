@@ -1,11 +1,11 @@
-// The part of some work that falls to one member of a team. Used by run's layer files.
+// How members of a team divide work among them. Used by run.
 #pragma once
 
 #include <cstdint>
 
 namespace cellgate {
 
-// The share of one of `members` in `count` units of work: [begin, end). Shares differ by one unit at most.
+// The share of one of `members` in `count` units of work.
 struct Share {
   Share(std::int64_t count, int member, int members)
       : begin(count * member / members), end(count * (member + 1) / members) {}
