@@ -1,6 +1,7 @@
 // The module cellgate._core: registers, and holds nothing itself. pybind11 turns
 // std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
 #include "bindings/model.hpp"
+#include "bindings/tables.hpp"
 #include "kernels/dispatch.hpp"
 #include "run/floating_mode.hpp"
 #include "threads/cpus.hpp"
@@ -65,6 +66,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       "use_openmp_of", [](const std::string& path) { return use_openmp_of(path.c_str()); }, py::arg("path"));
   module.def("_activation", &activation, py::arg("name"), py::arg("x"));
   module.def("_set_split", &set_split_by_name, py::arg("split"));
+  register_tables(module);
   register_model(module);
   register_stream(module);
 }

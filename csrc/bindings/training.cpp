@@ -4,7 +4,7 @@
 
 #include "bindings/call.hpp"
 #include "bindings/model.hpp"
-#include "bindings/parameters.hpp"
+#include "bindings/tables.hpp"
 #include "run/backward.hpp"
 
 namespace cellgate::python {
@@ -31,7 +31,7 @@ py::array aligned_array(std::int64_t count) {
                         buffer->data(), owner);
 }
 
-// One scalar more than the tape needs, so that there is an array in any case. Sizes come from shapes,
+// Sizes come from shapes,
 // which may be those of arrays that repeat one value for ever.
 template <class S>
 std::int64_t tape_size(const Model<S>& model, std::int64_t steps, std::int64_t batch, std::int64_t positions,
@@ -41,7 +41,7 @@ std::int64_t tape_size(const Model<S>& model, std::int64_t steps, std::int64_t b
   const double widths =
       static_cast<double>(model.config().num_layers) * 12 * static_cast<double>(model.padded_hidden());
   if (rows * widths > 1e18) throw std::bad_alloc();
-  return 1 + Tape<S>(model, batch, steps, positions, training, nullptr).size();
+  return TapeLayout::kSpare + Tape<S>(model, batch, steps, positions, training, nullptr).size();
 }
 
 template <class S>
@@ -87,7 +87,9 @@ py::dict gradient_arrays(const Config& config, py::handle accumulate,
   py::dict arrays;
   std::vector<std::tuple<const S*, const S*, std::string>> places;  // begin, end, name
   for_each_parameter<MutableLayerWeights<S>>(
-      config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
+      config, [&](const std::string& name, const ParameterShape<std::int64_t>& sizes, auto member,
+                  std::size_t index) {
+        const Shape shape = array_shape(sizes);
         py::array array = no_array();
         if (accumulate.is_none()) {
           array = new_array<S>(shape);

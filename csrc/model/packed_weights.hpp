@@ -6,24 +6,9 @@
 
 #include "kernels/dispatch.hpp"
 #include "memory/workspace.hpp"
-#include "model/config.hpp"
+#include "model/weights.hpp"
 
 namespace cellgate {
-
-// One layer and direction in PyTorch's layout, gates in the order i, f, g, o. All row-major.
-template <class S>
-struct LayerWeights {
-  const S* w_ih;  // [4H, I of the layer]
-  const S* w_hh;  // [4H, P or H]
-  const S* b_ih;  // [4H], null without bias
-  const S* b_hh;  // [4H], null without bias
-  const S* w_hr;  // [P, H], null without projection
-};
-
-template <class S>
-struct MutableLayerWeights {
-  S *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
-};
 
 template <class S>
 struct PackedLayer {
@@ -51,7 +36,7 @@ class Model {
   std::int64_t lanes() const { return kernels_.lanes; }
   static constexpr double scalar_bytes() { return sizeof(S); }
   std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
-  std::int64_t padded_hidden() const { return blocks() * lanes(); }
+  std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
   // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given.

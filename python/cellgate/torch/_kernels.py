@@ -5,13 +5,11 @@ Registered by _operators.py; calls _packing.py and the core. Tensors go in and o
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
-from .._core import Model
+from .. import _core
 from ._packing import config_of, packed
 
 if TYPE_CHECKING:
@@ -156,32 +154,20 @@ def backward_cpu(*arguments: Any) -> list[Tensor]:
 # ---- without: shapes only ----------------------------------------------------------------------
 
 
-@functools.cache
-def _tape_constants(dtype: Any) -> tuple[int, int]:
-    """The size of an empty tape, and the number of lanes, to a multiple of which H is padded."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    zeros = [np.zeros((4, 1), dtype)] * 2 + [np.zeros(4, dtype)] * 2
-    model = Model(1, 1, 1, True, False, 0, dtype, dict(zip(names, zeros, strict=True)))
-    empty = model.tape_size(0, 0, 0, False, 0)
-    return empty, (model.tape_size(0, 64, 0, False, 0) - empty) // 64
-
-
 def tape_size(call: Call) -> Any:
-    """What `Model.tape_size` says, but of sizes that may be symbolic; `record_cpu` checks it."""
+    """The size of the tape of a call, whose rows may be symbolic; `record_cpu` checks it."""
     config = call.config()
     batch, valid, _ = call.plane()
-    empty, lanes = _tape_constants(config.dtype)
-    hidden = -(-config.hidden_size // lanes) * lanes
-    line = 64 // np.dtype(config.dtype).itemsize  # each part begins on a cache line
+    drops = call.seed is not None and call.dropout > 0
+    spare, line, parts = _core.tape_layout(config.options(), config.dtype, drops)
 
     def rounded(count: Any) -> Any:
         return (count + (line - 1)) // line * line
 
-    layer = rounded(valid * (4 * hidden)) + rounded((batch + valid) * hidden)
-    between = rounded(valid * (config.num_directions * config.output_size))
-    drops = call.seed is not None and call.dropout > 0
-    planes = (config.num_layers - 1) * (2 if drops else 1)
-    return empty + config.num_layers * config.num_directions * layer + planes * between
+    return spare + sum(
+        count * rounded(valid * per_valid + batch * per_batch)
+        for count, per_valid, per_batch in parts
+    )
 
 
 def lstm_fake(*arguments: Any) -> Three:
