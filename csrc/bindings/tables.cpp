@@ -12,12 +12,12 @@ namespace {
 
 template <class T>
 T option_as(const char* name, py::handle value) {
-  try {
-    return value.cast<T>();
-  } catch (const py::cast_error&) {
+  py::detail::make_caster<T> caster;
+  if (!caster.load(value, false)) {
     bad_type(std::string("options: ") + name, std::is_same_v<T, bool> ? "must be a bool" : "must be an int64",
              py::repr(value).cast<std::string>());
   }
+  return py::detail::cast_op<T>(caster);
 }
 
 // (name, type, standard value, least) of every option; the standard value is None where there is none.
