@@ -56,10 +56,11 @@ template <class S>
 py::tuple run(const Model<S>& model, const CallArgs& given, bool return_cells) {
   Call<S> call(model.config(), given);
   call.make_outputs(return_cells);
+  Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
-    cellgate::forward(model, call.args(), scratch.get());
+    cellgate::forward(model, call.args(), scratch.get(), executor);
   }
   py::tuple last = py::make_tuple(std::move(call.h), std::move(call.c));
   if (return_cells) return py::make_tuple(std::move(call.y), std::move(last), std::move(call.cells));

@@ -4,9 +4,10 @@
 #include "bindings/tables.hpp"
 #include "kernels/dispatch.hpp"
 #include "run/floating_mode.hpp"
+#include "threads/cpus.hpp"
+#include "threads/fork.hpp"
 #include "threads/openmp.hpp"
 #include "threads/plan.hpp"
-#include "threads/pool.hpp"
 
 #include <vector>
 

@@ -44,7 +44,7 @@ class StreamOf final : public PyStream {
   static void operator delete(void* at) { ::operator delete(at); }
 
   StreamOf(SharedModel<S> model, std::int64_t batch, bool batch_first)
-      : stream_(std::move(model), batch), batch_first_(batch_first) {
+      : stream_(std::move(model), batch, default_executor()), batch_first_(batch_first) {
     const Config& c = stream_.config();
     work_ = batch * 4 * c.hidden_size * (c.input_size + c.output_size()) * c.num_layers;
   }

@@ -64,10 +64,11 @@ py::tuple record(const Model<S>& model, const CallArgs& given, bool return_cells
   py::array tape = aligned_array<S>(tape_size(model, args.steps, args.batch, call.valid(), args.training));
   args.tape = mutable_data<S>(tape);
   args.tape[tape.size() - 1] = 0;
+  Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
-    cellgate::forward(model, args, scratch.get());
+    cellgate::forward(model, args, scratch.get(), executor);
   }
   py::object cells = return_cells ? py::object(std::move(call.cells)) : py::none();
   return py::make_tuple(std::move(call.y), py::make_tuple(std::move(call.h), std::move(call.c)),
@@ -199,10 +200,11 @@ py::tuple backward(const Model<S>& model, py::handle tape, const CallArgs& given
   Call<S> call(model.config(), given);
   call.args().training = training.checked(call.args().steps);
   BackwardCall<S> way_back(model, call, tape, derivatives);
+  Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
-    cellgate::backward(model, way_back.args, scratch.get());
+    cellgate::backward(model, way_back.args, scratch.get(), executor);
   }
   return py::make_tuple(std::move(way_back.d_x),
                         py::make_tuple(std::move(way_back.d_h0), std::move(way_back.d_c0)),

@@ -102,8 +102,8 @@ class Backward : Pass<S, BackwardLayout<S>> {
       Base::steps_of, Base::tape;
 
  public:
-  Backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch)
-      : Base(model, *args.forward, scratch, 2, false), args_(args) {}
+  Backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor)
+      : Base(model, *args.forward, scratch, executor, 2, false), args_(args) {}
 
   void run() {
     this->begin();
@@ -248,11 +248,11 @@ class Backward : Pass<S, BackwardLayout<S>> {
 }  // namespace
 
 template <class S>
-void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch) {
-  Backward<S>(model, args, scratch).run();
+void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  Backward<S>(model, args, scratch, executor).run();
 }
 
-template void backward(const Model<float>&, const BackwardArgs<float>&, Scratch&);
-template void backward(const Model<double>&, const BackwardArgs<double>&, Scratch&);
+template void backward(const Model<float>&, const BackwardArgs<float>&, Scratch&, Executor&);
+template void backward(const Model<double>&, const BackwardArgs<double>&, Scratch&, Executor&);
 
 }  // namespace cellgate

@@ -55,8 +55,8 @@ class Forward : Pass<S, ForwardLayout<S>> {
       Base::plan_, Base::slot, Base::tape;
 
  public:
-  Forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch)
-      : Base(model, args, scratch, 1, !args.tape), scratch_(scratch) {}
+  Forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor)
+      : Base(model, args, scratch, executor, 1, !args.tape), scratch_(scratch) {}
 
   void run() {
     this->begin();
@@ -182,11 +182,11 @@ class Forward : Pass<S, ForwardLayout<S>> {
 }  // namespace
 
 template <class S>
-void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch) {
-  Forward<S>(model, args, scratch).run();
+void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  Forward<S>(model, args, scratch, executor).run();
 }
 
-template void forward(const Model<float>&, const ForwardArgs<float>&, Scratch&);
-template void forward(const Model<double>&, const ForwardArgs<double>&, Scratch&);
+template void forward(const Model<float>&, const ForwardArgs<float>&, Scratch&, Executor&);
+template void forward(const Model<double>&, const ForwardArgs<double>&, Scratch&, Executor&);
 
 }  // namespace cellgate

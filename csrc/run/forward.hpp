@@ -6,7 +6,7 @@
 #include "model/packed_weights.hpp"
 #include "run/plane.hpp"
 #include "run/tape.hpp"
-#include "threads/pool.hpp"
+#include "threads/executor.hpp"
 
 namespace cellgate {
 
@@ -31,6 +31,6 @@ struct ForwardArgs {
 
 // Throws std::bad_alloc before anything is written; nothing else.
 template <class S>
-void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch);
+void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor);
 
 }  // namespace cellgate

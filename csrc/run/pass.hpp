@@ -8,6 +8,7 @@
 #include "run/batch.hpp"
 #include "run/forward.hpp"
 #include "run/layer_forward.hpp"
+#include "threads/executor.hpp"
 #include "threads/plan.hpp"
 
 namespace cellgate {
@@ -55,13 +56,13 @@ class Pass {
  protected:
   // `multiplications` counts how often each weight is used in a step; `chained`: a layer may begin before
   // the one before has ended.
-  Pass(const Model<S>& model, const ForwardArgs<S>& call, Scratch& scratch, double multiplications,
-       bool chained)
+  Pass(const Model<S>& model, const ForwardArgs<S>& call, Scratch& scratch, Executor& executor,
+       double multiplications, bool chained)
       : model_(model),
         config_(model.config()),
         call_(call),
         work_(work_of(model, call.lengths, call.batch, call.steps, multiplications, chained)),
-        lease_(threads_that_pay(work_, get_num_threads()), get_split() != Split::kAuto),
+        lease_(executor, threads_that_pay(work_, executor.limit()), get_split() != Split::kAuto),
         plan_(choose_plan(work_, lease_.size())),
         at_(scratch.memory.lay_out<Layout>(model, call, plan_)) {}
 
@@ -160,7 +161,7 @@ class Pass {
   const Config& config_;
   const ForwardArgs<S>& call_;
   const Work work_;
-  PoolLease lease_;
+  Lease lease_;
   const Plan plan_;
   const Layout at_;
 

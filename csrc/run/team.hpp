@@ -7,7 +7,7 @@
 #include "model/packed_weights.hpp"
 #include "run/chunk.hpp"
 #include "run/plane.hpp"
-#include "threads/pool.hpp"
+#include "threads/barrier.hpp"
 #include "threads/share.hpp"
 
 namespace cellgate {
