@@ -23,6 +23,8 @@ struct PackedLayer {
 template <class S>
 class Model {
  public:
+  using Scalar = S;
+
   // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
   // layer 0 forward, layer 0 reverse, layer 1 forward, ... Throws as validate() does.
   Model(const Config& config, const std::vector<LayerWeights<S>>& weights,
