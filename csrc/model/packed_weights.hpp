@@ -24,6 +24,8 @@ struct PackedLayer {
 template <class S>
 class Model {
  public:
+  using Scalar = S;
+
   // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
   // layer 0 forward, layer 0 reverse, layer 1 forward, ... They are stored as `type`, which must be a type
   // for S. Throws as validate() and kernels() do.
