@@ -10,6 +10,11 @@ PyObject* const* items(py::handle tuple, const char* argument, const char* type,
   return reinterpret_cast<PyTupleObject*>(tuple.ptr())->ob_item;
 }
 
+PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count) {
+  static PyObject* const none[] = {Py_None, Py_None, Py_None, Py_None};
+  return out.is_none() ? none : items(out, "out", wanted, count);
+}
+
 GivenTraining::GivenTraining(py::handle training) {
   PyObject* const* item = items(training, "training", "Training", 3);
   dropout = scalar<double>(item[0], "dropout", "must be a number");
@@ -46,12 +51,12 @@ Call<S>::Call(const Config& config, py::handle call) : config_(config) {
 }
 
 template <class S>
-void Call<S>::make_outputs(bool wants_cells) {
+void Call<S>::make_outputs(bool wants_cells, PyObject* const* out) {
   const CallLayout& shapes = layout();
   const std::int64_t directions = config_.directions(), rows = config_.num_layers * directions;
-  y.make<S>(shapes.sequence(directions * config_.output_size()));
-  h.make<S>(shapes.state(rows, config_.output_size()));
-  c.make<S>(shapes.state(rows, config_.hidden_size));
+  y.take_or_make<S>(out[0], "out: y", shapes.sequence(directions * config_.output_size()));
+  h.take_or_make<S>(out[1], "out: h", shapes.state(rows, config_.output_size()));
+  c.take_or_make<S>(out[2], "out: c", shapes.state(rows, config_.hidden_size));
   args_.y = plane(y.mutable_data<S>(), y);
   args_.h_n = h.mutable_data<S>();
   args_.c_n = c.mutable_data<S>();

@@ -11,6 +11,9 @@ namespace cellgate::python {
 // They live as long as it does, for nothing can be put into a tuple.
 PyObject* const* items(py::handle tuple, const char* argument, const char* type, py::ssize_t count);
 
+// The items of a tuple of arrays to write into, as many times None (at most 4) without one.
+PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count);
+
 // Training as the core has it; what `training` holds: see register_calls.
 struct GivenTraining {
   explicit GivenTraining(py::handle training);
@@ -36,8 +39,9 @@ class Call {
     return layout().plane(base, array.view().strides, args_.x.offsets);
   }
 
-  // Makes the arrays that the forward pass writes, and points args() at them.
-  void make_outputs(bool cells);
+  // Makes the arrays that the forward pass writes, or takes them from `out`, (y, h, c), and points args() at
+  // them.
+  void make_outputs(bool cells, PyObject* const* out);
   // (y, (h, c)) of them.
   Argument y, h, c, cells;
 

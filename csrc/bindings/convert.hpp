@@ -7,6 +7,7 @@
 #include <string>
 #include <type_traits>
 
+#include "memory/workspace.hpp"
 #include "run/check.hpp"
 
 namespace cellgate::python {
@@ -37,6 +38,14 @@ class Argument {
   // A new array, its values not yet set.
   template <class S>
   void make(const Shape& shape);
+  // The array that the caller has for an output, or a new one if `given` is None.
+  template <class S>
+  void take_or_make(py::handle given, const char* name, const Shape& shape) {
+    if (given.is_none()) return make<S>(shape);
+    take_output(given, name, sizeof(S));
+    require_contiguous_output(view_, sizeof(S), shape);
+    advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
+  }
 
   // By NumPy, what run/check.hpp has accepted: as the core can read it, and C-contiguous if `contiguous`.
   template <class S>

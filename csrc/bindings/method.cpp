@@ -5,27 +5,33 @@
 #include <string>
 
 namespace cellgate::python {
+namespace {
+
+std::string text(PyObject* name) { return py::repr(name).cast<std::string>(); }
+
+}  // namespace
 
 void sort_arguments(const Signature& signature, PyObject* const* given, Py_ssize_t count, PyObject* names,
-                    PyObject* (&sorted)[2]) {
+                    py::handle* sorted) {
   const auto refuse = [&](const std::string& reason) {
     throw py::type_error(std::string(signature.method) + "() " + reason);
   };
-  const int most = signature.arguments[1] ? 2 : 1;
-  if (count > most) {
-    refuse("takes at most " + std::to_string(most) + " arguments, got " + std::to_string(count));
+  if (count > signature.count) {
+    refuse("takes at most " + std::to_string(signature.count) + " arguments, got " + std::to_string(count));
   }
-  sorted[0] = count > 0 ? given[0] : nullptr;
-  sorted[1] = count > 1 ? given[1] : nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) sorted[i] = given[i];
   for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i) {
     PyObject* name = PyTuple_GET_ITEM(names, i);
     int which = 0;
-    while (which < most && PyUnicode_CompareWithASCIIString(name, signature.arguments[which]) != 0) ++which;
-    if (which == most) refuse("got an unexpected keyword argument " + py::repr(name).cast<std::string>());
-    if (sorted[which]) refuse("got multiple values for argument " + py::repr(name).cast<std::string>());
+    while (which < signature.count &&
+           PyUnicode_CompareWithASCIIString(name, signature.arguments[which]) != 0) {
+      ++which;
+    }
+    if (which == signature.count) refuse("got an unexpected keyword argument " + text(name));
+    if (sorted[which]) refuse("got multiple values for argument " + text(name));
     sorted[which] = given[count + i];
   }
-  for (int which = 0; which < 2; ++which) {
+  for (int which = 0; which < signature.count; ++which) {
     if (sorted[which]) continue;
     if (which < signature.required) {
       refuse(std::string("missing required argument '") + signature.arguments[which] + "'");

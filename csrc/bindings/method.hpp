@@ -13,15 +13,17 @@ namespace cellgate::python {
 
 namespace py = pybind11;
 
+constexpr int kMostArguments = 3;
+
 struct Signature {
   const char* method;
-  const char* arguments[2];  // the second may be null: there is none
-  int required;              // how many of them; what is left out is None
+  const char* arguments[kMostArguments];
+  int count, required;  // what is left out of the others is None
 };
 
 // Sorts arguments given by position and by name; throws TypeError as Python does.
 void sort_arguments(const Signature& signature, PyObject* const* given, Py_ssize_t count, PyObject* names,
-                    PyObject* (&sorted)[2]);
+                    py::handle* sorted);
 
 [[noreturn]] void refuse_uninitialised();
 
@@ -34,14 +36,14 @@ T& held_in(PyObject* object) {
   refuse_uninitialised();
 }
 
-// f(T&, first argument, second argument), its errors translated as pybind11 does.
+// f(T&, arguments), its errors translated as pybind11 does.
 template <class T, class F>
 PyObject* call_method(const Signature& signature, PyObject* self, PyObject* const* given, Py_ssize_t count,
                       PyObject* names, const F& f) {
   try {
-    PyObject* sorted[2];
+    py::handle sorted[kMostArguments];
     sort_arguments(signature, given, count, names, sorted);
-    return f(held_in<T>(self), py::handle(sorted[0]), py::handle(sorted[1])).release().ptr();
+    return f(held_in<T>(self), sorted).release().ptr();
   } catch (py::error_already_set& error) {
     error.restore();
     return nullptr;

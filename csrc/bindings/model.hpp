@@ -24,11 +24,10 @@ struct MustBeInitialised {
 
 class PyModel : public MustBeInitialised {
  public:
-  PyModel(std::int64_t input_size, std::int64_t hidden_size, std::int64_t num_layers, bool bias,
-          bool bidirectional, std::int64_t proj_size, const std::string& dtype, const py::dict& parameters);
+  PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle call, py::handle return_cells) const;
+  py::tuple forward(py::handle call, py::handle return_cells, py::handle out) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

@@ -1,11 +1,13 @@
 // The module cellgate._core: registers what the other bindings define.
 #include "bindings/call.hpp"
 #include "bindings/model.hpp"
+#include "bindings/tables.hpp"
 #include "kernels/dispatch.hpp"
 #include "run/floating_mode.hpp"
+#include "threads/cpus.hpp"
+#include "threads/fork.hpp"
 #include "threads/openmp.hpp"
 #include "threads/plan.hpp"
-#include "threads/pool.hpp"
 
 #include <vector>
 
@@ -77,6 +79,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       "use_openmp_of", [](const std::string& path) { return use_openmp_of(path.c_str()); }, py::arg("path"));
   module.def("_activation", &activation, py::arg("name"), py::arg("x"));
   module.def("_set_split", &set_split_by_name, py::arg("split"));
+  register_tables(module);
   register_calls(module);
   register_model(module);
   register_stream(module);

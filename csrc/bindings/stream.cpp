@@ -46,7 +46,7 @@ class StreamOf final : public PyStream {
   static void operator delete(void* at) { ::operator delete(at); }
 
   StreamOf(SharedModel<S> model, std::int64_t batch, bool batch_first)
-      : stream_(std::move(model), batch),
+      : stream_(std::move(model), batch, default_executor()),
         batch_first_(batch_first),
         release_in_step_(stream_.multiplies_per_step() > kWorthReleasing) {}
 
@@ -137,22 +137,24 @@ std::unique_ptr<PyStream> make_stream(const PyModel& model, std::int64_t batch, 
 }
 
 PyObject* step(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
-  constexpr Signature signature{"step", {"x", "out"}, 1};
-  return call_method<PyStream>(signature, self, given, count, names,
-                               [](PyStream& s, py::handle x, py::handle out) { return s.step(x, out); });
+  constexpr Signature signature{"step", {"x", "out"}, 2, 1};
+  return call_method<PyStream>(
+      signature, self, given, count, names,
+      [](PyStream& s, const py::handle* argument) { return s.step(argument[0], argument[1]); });
 }
 
 PyObject* run(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
-  constexpr Signature signature{"run", {"x", "out"}, 1};
-  return call_method<PyStream>(signature, self, given, count, names,
-                               [](PyStream& s, py::handle x, py::handle out) { return s.run(x, out); });
+  constexpr Signature signature{"run", {"x", "out"}, 2, 1};
+  return call_method<PyStream>(
+      signature, self, given, count, names,
+      [](PyStream& s, const py::handle* argument) { return s.run(argument[0], argument[1]); });
 }
 
 PyObject* reset(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
-  constexpr Signature signature{"reset", {"rows", nullptr}, 0};
+  constexpr Signature signature{"reset", {"rows"}, 1, 0};
   return call_method<PyStream>(signature, self, given, count, names,
-                               [](PyStream& s, py::handle rows, py::handle) {
-                                 s.reset(rows);
+                               [](PyStream& s, const py::handle* argument) {
+                                 s.reset(argument[0]);
                                  return py::none();
                                });
 }

@@ -3,7 +3,7 @@
 
 #include "bindings/call.hpp"
 #include "bindings/model.hpp"
-#include "bindings/parameters.hpp"
+#include "bindings/tables.hpp"
 #include "run/backward.hpp"
 
 namespace cellgate::python {
@@ -19,41 +19,54 @@ py::array aligned_array(std::int64_t count) {
 }
 
 template <class S>
-py::tuple record(const Model<S>& model, py::handle given, py::handle training, bool return_cells) {
+py::tuple record(const Model<S>& model, py::handle given, py::handle training, bool return_cells,
+                 py::handle out) {
+  PyObject* const* given_out = outputs(out, "tuple (y, h, c, tape)", 4);
   Call<S> call(model.config(), given);
   ForwardArgs<S>& args = call.args();
   args.training = GivenTraining(training).checked(args.steps);
   const std::int64_t size = tape_size(model, args.batch, args.steps, call.layout().valid, args.training);
-  call.make_outputs(return_cells);
-  py::array tape = aligned_array<S>(size);
-  args.tape = static_cast<S*>(tape.mutable_data());
+  call.make_outputs(return_cells, given_out);
+  Argument tape;
+  const py::object held = given_out[3] == Py_None ? py::object(aligned_array<S>(size))
+                                                  : py::reinterpret_borrow<py::object>(given_out[3]);
+  tape.take_or_make<S>(held, "out: tape", Shape{size});
+  args.tape = tape.mutable_data<S>();
   args.tape[size - 1] = 0;
+  Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
-    cellgate::forward(model, args, scratch.get());
+    cellgate::forward(model, args, scratch.get(), executor);
   }
   return py::make_tuple(call.y.array(), py::make_tuple(call.h.array(), call.c.array()),
-                        call.cells.array_or_none(), std::move(tape));
+                        call.cells.array_or_none(), tape.array());
 }
 
-// The gradients of the parameters: new arrays, or the caller's to add to.
+// The gradients of the parameters: new arrays, or the caller's to add to or to write into.
 template <class S>
 class ParameterGradients {
  public:
-  ParameterGradients(const Config& config, py::handle accumulate) {
+  // `out`: None, or a tuple of arrays in the order of the parameters.
+  ParameterGradients(const Config& config, py::handle accumulate, py::handle out) {
+    const auto count = static_cast<py::ssize_t>(parameter_totals(config).arrays);
+    PyObject* const* given =
+        out.is_none() ? nullptr : items(out, "out: parameters", "tuple of arrays", count);
     pointers.assign(static_cast<std::size_t>(config.num_layers * config.directions()),
                     MutableLayerWeights<S>{});
     if (!accumulate.is_none() && !PyDict_Check(accumulate.ptr())) {
       bad_type("accumulate", "must be a dict of names to arrays", type_text(accumulate));
     }
     for_each_parameter<MutableLayerWeights<S>>(
-        config, [&](const std::string& name, const Shape& shape, auto member, std::size_t index) {
+        config,
+        [&](const std::string& name, const ParameterShape<std::int64_t>& of, auto member, std::size_t index) {
           Argument& array = arguments_.emplace_back();
-          if (accumulate.is_none()) {
-            array.make<S>(shape);
+          if (!accumulate.is_none()) {
+            take_sum(py::reinterpret_borrow<py::dict>(accumulate), name, array_shape(of), array);
+          } else if (given) {
+            array.take_or_make<S>(*given++, titles_.emplace_back("out: " + name).c_str(), array_shape(of));
           } else {
-            take_sum(py::reinterpret_borrow<py::dict>(accumulate), name, shape, array);
+            array.make<S>(array_shape(of));
           }
           pointers[index].*member = array.mutable_data<S>();
           arrays[name.c_str()] = array.array();
@@ -90,16 +103,18 @@ class ParameterGradients {
 template <class S>
 class BackwardCall {
  public:
-  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, py::handle derivatives)
-      : BackwardCall(model, call, tape, items(derivatives, "derivatives", "Derivatives", 7)) {}
+  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, py::handle derivatives, py::handle out)
+      : BackwardCall(model, call, tape, items(derivatives, "derivatives", "Derivatives", 7),
+                     outputs(out, "tuple (d_x, d_h, d_c, parameters)", 4)) {}
 
   BackwardArgs<S> args;
   ParameterGradients<S> parameters;
   Argument d_x, d_h0, d_c0;
 
  private:
-  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, PyObject* const* item)
-      : parameters(model.config(), item[6]) {
+  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, PyObject* const* item,
+               PyObject* const* out)
+      : parameters(model.config(), item[6], out[3]) {
     const bool wants_input = scalar<bool>(item[5], "input_gradient", "must be True or False");
     args.accumulate = !py::handle(item[6]).is_none();
     take(tape, item);
@@ -112,7 +127,7 @@ class BackwardCall {
     check_derivatives(model.config(), sizeof(S), layout, size, views);
     if (args.accumulate) check_sums(parameters.views(), sizeof(S), views);
     read(call);
-    make_outputs(model.config(), call, wants_input);
+    make_outputs(model.config(), call, wants_input, out);
   }
 
   void take(py::handle tape, PyObject* const* item) {
@@ -142,14 +157,14 @@ class BackwardCall {
     args.parameters = parameters.pointers;
   }
 
-  void make_outputs(const Config& config, const Call<S>& call, bool wants_input) {
+  void make_outputs(const Config& config, const Call<S>& call, bool wants_input, PyObject* const* out) {
     const std::int64_t rows = config.num_layers * config.directions();
-    d_h0.make<S>(call.layout().state(rows, config.output_size()));
-    d_c0.make<S>(call.layout().state(rows, config.hidden_size));
+    d_h0.take_or_make<S>(out[1], "out: d_h", call.layout().state(rows, config.output_size()));
+    d_c0.take_or_make<S>(out[2], "out: d_c", call.layout().state(rows, config.hidden_size));
     args.d_h0 = d_h0.mutable_data<S>();
     args.d_c0 = d_c0.mutable_data<S>();
     if (!wants_input) return;
-    d_x.make<S>(call.layout().sequence(config.input_size));
+    d_x.take_or_make<S>(out[0], "out: d_x", call.layout().sequence(config.input_size));
     args.d_x = call.plane(d_x.mutable_data<S>(), d_x);
   }
 
@@ -158,14 +173,15 @@ class BackwardCall {
 
 template <class S>
 py::tuple backward(const Model<S>& model, py::handle tape, py::handle given, py::handle training,
-                   py::handle derivatives) {
+                   py::handle derivatives, py::handle out) {
   Call<S> call(model.config(), given);
   call.args().training = GivenTraining(training).checked(call.args().steps);
-  BackwardCall<S> way_back(model, call, tape, derivatives);
+  BackwardCall<S> way_back(model, call, tape, derivatives, out);
+  Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
-    cellgate::backward(model, way_back.args, scratch.get());
+    cellgate::backward(model, way_back.args, scratch.get(), executor);
   }
   return py::make_tuple(way_back.d_x.array_or_none(),
                         py::make_tuple(way_back.d_h0.array(), way_back.d_c0.array()),
@@ -197,18 +213,21 @@ void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
       py::arg("steps"), py::arg("batch"), py::arg("positions"), py::arg("dropout"), py::arg("checkpoint"));
   type.def(
       "record",
-      [visit](const PyModel& self, py::handle call, py::handle training, bool return_cells) {
-        return visit(self, [&](const auto& model) { return record(*model, call, training, return_cells); });
+      [visit](const PyModel& self, py::handle call, py::handle training, bool return_cells, py::handle out) {
+        return visit(self,
+                     [&](const auto& model) { return record(*model, call, training, return_cells, out); });
       },
-      py::arg("call"), py::arg("training"), py::arg("return_cells"));
+      py::arg("call"), py::arg("training"), py::arg("return_cells"), py::arg("out") = py::none());
   type.def(
       "backward",
       [visit](const PyModel& self, py::handle tape, py::handle call, py::handle training,
-              py::handle derivatives) {
-        return visit(self,
-                     [&](const auto& model) { return backward(*model, tape, call, training, derivatives); });
+              py::handle derivatives, py::handle out) {
+        return visit(self, [&](const auto& model) {
+          return backward(*model, tape, call, training, derivatives, out);
+        });
       },
-      py::arg("tape"), py::arg("call"), py::arg("training"), py::arg("derivatives"));
+      py::arg("tape"), py::arg("call"), py::arg("training"), py::arg("derivatives"),
+      py::arg("out") = py::none());
 }
 
 }  // namespace cellgate::python

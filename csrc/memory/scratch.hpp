@@ -10,7 +10,7 @@ namespace cellgate {
 // Everything a call needs besides its arguments; keep one to make later calls allocate nothing.
 struct Scratch {
   Workspace memory;
-  std::int64_t passes = 0;  // steps of all calls so far, see TeamArgs
+  std::int64_t steps = 0;  // of all calls so far, see TeamArgs
 };
 
 }  // namespace cellgate

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -28,6 +30,9 @@ class Shape {
     std::copy(sizes.begin(), sizes.end(), sizes_);
   }
   int rank() const { return rank_; }
+  std::ptrdiff_t elements() const {
+    return std::accumulate(begin(), end(), std::ptrdiff_t{1}, std::multiplies<>());
+  }
   const std::ptrdiff_t* begin() const { return sizes_; }
   const std::ptrdiff_t* end() const { return sizes_ + rank_; }
   Shape without_last() const {

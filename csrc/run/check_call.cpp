@@ -156,7 +156,7 @@ std::int64_t tape_size(const Model<S>& model, std::int64_t batch, std::int64_t s
     throw TooLarge("tape: " + std::to_string(steps) + " steps of " + std::to_string(batch) + " sequences",
                    bytes);
   }
-  return 1 + Tape<S>(model, batch, steps, valid, training, nullptr).size();
+  return TapeLayout::kSpare + Tape<S>(model, batch, steps, valid, training, nullptr).size();
 }
 
 void check_derivatives(const Config& config, int scalar_bytes, const CallLayout& layout,

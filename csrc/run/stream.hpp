@@ -7,16 +7,19 @@
 #include <vector>
 
 #include "run/forward.hpp"
-#include "threads/pool.hpp"
+#include "threads/executor.hpp"
+#include "threads/fork.hpp"
 
 namespace cellgate {
 
 template <class S>
 class StreamState {
  public:
-  StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch)
+  // `executor` is used by step() and run(), and must outlive it.
+  StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch, Executor& executor)
       : model_(std::move(model)),
         batch_(batch),
+        executor_(executor),
         h_(state_size(model_->config().output_size())),
         c_(state_size(model_->config().hidden_size)),
         y_(static_cast<std::size_t>(batch * model_->config().output_size())) {
@@ -49,7 +52,7 @@ class StreamState {
     args.h0 = args.h_n = h_.data();
     args.c0 = args.c_n = c_.data();
     args.y = {y, y_step, y_row, nullptr};
-    forward(*model_, args, scratch_);
+    forward(*model_, args, scratch_, executor_);
   }
 
   // h is [L, B, P or H], c is [L, B, H].
@@ -90,6 +93,7 @@ class StreamState {
 
   std::shared_ptr<const Model<S>> model_;
   std::int64_t batch_;
+  Executor& executor_;
   AlignedBuffer<S> h_, c_, y_;
   Scratch scratch_;
   ForkAwareMutex mutex_;

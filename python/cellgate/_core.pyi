@@ -5,9 +5,17 @@ from numpy.typing import ArrayLike, NDArray
 
 _Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 _State: TypeAlias = tuple[_Float, _Float]
+_Out: TypeAlias = NDArray[Any] | None  # to write into; None: a new array
 
 def build_info() -> dict[str, Any]: ...
 def active_isa() -> str: ...
+def option_table() -> tuple[tuple[str, type[int | bool], int | bool | None, int | bool], ...]: ...
+def parameter_shapes(options: dict[str, int | bool]) -> list[tuple[str, tuple[int, ...]]]: ...
+def parameter_totals(options: dict[str, int | bool]) -> tuple[float, float, float, float]: ...
+def tape_layout(
+    options: dict[str, int | bool], dtype: str, dropout: bool
+) -> tuple[int, int, tuple[tuple[int, int, int], ...]]: ...
+def same_bytes(addresses: list[int], copies: list[tuple[int, int]]) -> bool: ...
 def use_openmp_of(path: str) -> bool: ...
 def get_num_threads() -> int: ...
 def set_num_threads(num_threads: int) -> None: ...
@@ -49,31 +57,40 @@ _Call: TypeAlias = tuple[
 class Model:
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        bidirectional: bool,
-        proj_size: int,
+        options: dict[str, int | bool],
         dtype: Literal["float32", "float64"],
         parameters: dict[str, _Float],
     ) -> None: ...
     def parameters(self) -> dict[str, _Float]: ...
     @overload
-    def forward(self, call: _Call, return_cells: Literal[False]) -> tuple[_Float, _State]: ...
+    def forward(
+        self,
+        call: _Call,
+        return_cells: Literal[False],
+        out: tuple[_Out, _Out, _Out] | None = None,
+    ) -> tuple[_Float, _State]: ...
     @overload
     def forward(
-        self, call: _Call, return_cells: bool
+        self, call: _Call, return_cells: bool, out: tuple[_Out, _Out, _Out] | None = None
     ) -> tuple[_Float, _State] | tuple[_Float, _State, _Float]: ...
     def copied(self, call: _Call) -> _Call: ...
     def tape_size(
         self, steps: int, batch: int, positions: int, dropout: bool, checkpoint: int
     ) -> int: ...
     def record(
-        self, call: _Call, training: Training, return_cells: bool
+        self,
+        call: _Call,
+        training: Training,
+        return_cells: bool,
+        out: tuple[_Out, _Out, _Out, _Out] | None = None,
     ) -> tuple[_Float, _State, _Float | None, _Float]: ...
     def backward(
-        self, tape: NDArray[Any], call: _Call, training: Training, derivatives: Derivatives
+        self,
+        tape: NDArray[Any],
+        call: _Call,
+        training: Training,
+        derivatives: Derivatives,
+        out: tuple[_Out, _Out, _Out, tuple[_Out, ...] | None] | None = None,
     ) -> tuple[_Float | None, _State, dict[str, _Float]]: ...
 
 class Stream:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ._core import Call, Derivatives, Training
 from .config import check_bool, check_int, describe
-from .lstm import LSTM
+from .weights import Weights
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ._core import Model
-    from .lstm import Float, State
+    from .lstm import LSTM
     from .parameters import Parameters
+    from .weights import Float, State
 
 
 class Gradients(NamedTuple):
@@ -118,7 +119,7 @@ class Tape:
         """Run forward; `LSTM.record` says what each argument is."""
         if hasattr(self, "_lstm"):
             raise TypeError("tape: __init__ was called before, make a new Tape")
-        if not isinstance(lstm, LSTM):
+        if not isinstance(lstm, Weights):
             raise TypeError(f"lstm: must be an LSTM, got {describe(lstm)}")
         dropout = lstm.dropout if check_bool("training", training) else 0.0
         return_cells = check_bool("return_cells", return_cells)

@@ -5,10 +5,8 @@ Registered by _operators.py; calls _packing.py and the core. Tensors go in and o
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
 from .. import _core
@@ -86,12 +84,9 @@ def array(tensor: Tensor | None) -> Any:
     return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
-def tensors(*arrays: Any) -> Any:
-    """The same memory as tensors."""
-    return tuple(torch.from_numpy(a) for a in arrays)
-
-
 # ---- with memory -------------------------------------------------------------------------------
+# Results are tensors of PyTorch's own, into which the core writes: memory of NumPy's needs Python
+# to be released, and autograd's threads may hold it until there is no Python any more.
 
 
 def lstm_cpu(*arguments: Any) -> Three:
@@ -99,28 +94,33 @@ def lstm_cpu(*arguments: Any) -> Three:
     call = checked(*arguments[:11])
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
-    y, (h, c), *_ = packed(call.weights, call.config()).forward(call.of_core(), return_cells=False)
-    result: Three = tensors(y, h, c)
-    return result
+    results = lstm_fake(*arguments)
+    model = packed(call.weights, call.config())
+    model.forward(call.of_core(), return_cells=False, out=tuple(map(array, results)))
+    return results
 
 
 def record_cpu(*arguments: Any) -> Four:
     """Forward pass that keeps a tape."""
     call, promised = checked(*arguments[:11]), arguments[11]
-    y, (h, c), _, tape = packed(call.weights, call.config()).record(
-        call.of_core(), call.training(), return_cells=False
-    )
-    if tape.size != promised:
-        raise ValueError(f"tape_size: must be {tape.size}, got {promised}")
-    result: Four = tensors(y, h, c, tape)
-    return result
+    if promised != (size := tape_size(call)):
+        raise ValueError(f"tape_size: must be {size}, got {promised}")
+    results = record_fake(*arguments)
+    model = packed(call.weights, call.config())
+    out = tuple(map(array, results))
+    model.record(call.of_core(), call.training(), return_cells=False, out=out)
+    return results
 
 
 def backward_cpu(*arguments: Any) -> list[Tensor]:
     """Gradients of the weights, of h0 and c0 if given, of x if wanted."""
     call = checked(*arguments[:11])
     y, tape, d_y, d_h, d_c, input_gradient = arguments[11:]
-    d_x, d_state, d_weights = packed(call.weights, call.config()).backward(
+    results = backward_fake(*arguments)
+    rest = iter(map(array, results))
+    d_weights = tuple(next(rest) for _ in call.weights)
+    d_h0, d_c0 = (None, None) if call.h0 is None else (next(rest), next(rest))
+    packed(call.weights, call.config()).backward(
         array(tape),
         call.of_core(),
         call.training(),
@@ -131,44 +131,28 @@ def backward_cpu(*arguments: Any) -> list[Tensor]:
             d_c=array(d_c),
             input_gradient=input_gradient,
         ),
+        out=(next(rest, None), d_h0, d_c0, d_weights),
     )
-    arrays: list[Any] = [*d_weights.values()]
-    if call.h0 is not None:
-        arrays += d_state
-    if input_gradient:
-        arrays.append(d_x)
-    return [*tensors(*arrays)]
+    return results
 
 
 # ---- without: shapes only ----------------------------------------------------------------------
 
 
-@functools.cache
-def _tape_constants(dtype: Any) -> tuple[int, int]:
-    """The size of an empty tape, and the number of lanes, to a multiple of which H is padded."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    zeros = [np.zeros((4, 1), dtype)] * 2 + [np.zeros(4, dtype)] * 2
-    model = _core.Model(1, 1, 1, True, False, 0, dtype, dict(zip(names, zeros, strict=True)))
-    empty = model.tape_size(0, 0, 0, False, 0)
-    return empty, (model.tape_size(0, 64, 0, False, 0) - empty) // 64
-
-
 def tape_size(call: Call) -> Any:
-    """What `Model.tape_size` says, but of sizes that may be symbolic; `record_cpu` checks it."""
+    """The size of the tape of a call, whose rows may be symbolic; `record_cpu` checks it."""
     config = call.config()
     batch, valid, _ = call.plane()
-    empty, lanes = _tape_constants(config.dtype)
-    hidden = -(-config.hidden_size // lanes) * lanes
-    line = 64 // np.dtype(config.dtype).itemsize  # each part begins on a cache line
+    drops = call.seed is not None and call.dropout > 0
+    spare, line, parts = _core.tape_layout(config.options(), config.dtype, drops)
 
     def rounded(count: Any) -> Any:
         return (count + (line - 1)) // line * line
 
-    layer = rounded(valid * (4 * hidden)) + rounded((batch + valid) * hidden)
-    between = rounded(valid * (config.num_directions * config.output_size))
-    drops = call.seed is not None and call.dropout > 0
-    planes = (config.num_layers - 1) * (2 if drops else 1)
-    return empty + config.num_layers * config.num_directions * layer + planes * between
+    return spare + sum(
+        count * rounded(valid * per_valid + batch * per_batch)
+        for count, per_valid, per_batch in parts
+    )
 
 
 def lstm_fake(*arguments: Any) -> Three:
