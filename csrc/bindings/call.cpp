@@ -99,8 +99,7 @@ void register_calls(py::module_& module) {
   add("Derivatives", "output d_output d_h d_c d_cells input_gradient accumulate",
       py::make_tuple(none, none, none, none, none, true, none),
       "What backward is given: y of the forward pass, the derivatives of the loss by its results, None for "
-      "zero, "
-      "whether d_x is wanted, and the sums to add to or None.");
+      "zero, whether d_x is wanted, and the sums to add to or None.");
 }
 
 }  // namespace cellgate::python
