@@ -56,9 +56,9 @@ py::dict unpacked(const Model<S>& model) {
 }
 
 template <class S>
-py::tuple run(const Model<S>& model, py::handle given, bool return_cells, py::handle out) {
+py::tuple run(const Model<S>& model, py::handle given, bool return_cells) {
   Call<S> call(model.config(), given);
-  call.make_outputs(return_cells, outputs(out, "tuple (y, h, c)", 3));
+  call.make_outputs(return_cells);
   Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
@@ -89,8 +89,8 @@ py::dict PyModel::parameters() const {
   return std::visit([](const auto& model) { return unpacked(*model); }, model_);
 }
 
-py::tuple PyModel::forward(py::handle call, bool return_cells, py::handle out) const {
-  return std::visit([&](const auto& model) { return run(*model, call, return_cells, out); }, model_);
+py::tuple PyModel::forward(py::handle call, bool return_cells) const {
+  return std::visit([&](const auto& model) { return run(*model, call, return_cells); }, model_);
 }
 
 void register_model(py::module_& module) {
@@ -100,8 +100,7 @@ void register_model(py::module_& module) {
            }),
            py::arg("options"), py::arg("dtype"), py::arg("parameters"))
       .def("parameters", &PyModel::parameters)
-      .def("forward", &PyModel::forward, py::arg("call"), py::arg("return_cells"),
-           py::arg("out") = py::none());
+      .def("forward", &PyModel::forward, py::arg("call"), py::arg("return_cells"));
   register_training(type);
 }
 
