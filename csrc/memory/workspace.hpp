@@ -59,7 +59,6 @@ class AlignedBuffer {
   S* data() { return data_; }
   const S* data() const { return data_; }
   std::size_t size() const { return count_; }
-  bool empty() const { return count_ == 0; }
 
  private:
   void swap(AlignedBuffer& other) noexcept {
