@@ -89,9 +89,22 @@ py::dict PyModel::parameters() const {
   return std::visit([](const auto& model) { return unpacked(*model); }, model_);
 }
 
-py::tuple PyModel::forward(py::handle call, bool return_cells) const {
-  return std::visit([&](const auto& model) { return run(*model, call, return_cells); }, model_);
+py::tuple PyModel::forward(py::handle call, py::handle return_cells) const {
+  const bool cells = scalar<bool>(return_cells, "return_cells", "must be True or False");
+  return std::visit([&](const auto& model) { return run(*model, call, cells); }, model_);
 }
+
+namespace {
+
+PyObject* forward(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"forward", {"call", "return_cells"}, 2};
+  return call_method<PyModel>(signature, self, given, count, names,
+                              [](PyModel& model, py::handle call, py::handle return_cells) {
+                                return model.forward(call, return_cells);
+                              });
+}
+
+}  // namespace
 
 void register_model(py::module_& module) {
   py::class_<PyModel, std::shared_ptr<PyModel>> type(module, "Model");
@@ -99,8 +112,8 @@ void register_model(py::module_& module) {
              return std::make_shared<PyModel>(options, dtype, parameters);
            }),
            py::arg("options"), py::arg("dtype"), py::arg("parameters"))
-      .def("parameters", &PyModel::parameters)
-      .def("forward", &PyModel::forward, py::arg("call"), py::arg("return_cells"));
+      .def("parameters", &PyModel::parameters);
+  add_method(type, "forward", &forward, "forward($self, /, call, return_cells)\n--\n\n");
   register_training(type);
 }
 

@@ -23,7 +23,7 @@ def _activation(name: str, x: _Float) -> _Float: ...
 def _set_split(split: str) -> None: ...
 
 class Call(NamedTuple):
-    x: ArrayLike | None = None
+    x: ArrayLike
     state: tuple[ArrayLike, ArrayLike] | None = None
     lengths: ArrayLike | None = None
     reset: ArrayLike | None = None
@@ -46,7 +46,7 @@ class Derivatives(NamedTuple):
 
 # What Call holds, without its names
 _Call: TypeAlias = tuple[
-    ArrayLike | None,
+    ArrayLike,
     tuple[ArrayLike, ArrayLike] | None,
     ArrayLike | None,
     ArrayLike | None,
