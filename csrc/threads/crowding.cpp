@@ -31,7 +31,8 @@ void Crowding::learn(const Observation& seen) noexcept {
 void Crowding::end() noexcept {
   if (used_ < wanted_) owed_ -= std::min(owed_, now_() - begin_);
   if (excess_ > Time::zero()) {
-    losses_ += excess_;
+    // What one rare long interruption cost is not held against later, shorter ones.
+    losses_ = std::min(losses_ + excess_, excess_ * kMostRatio);
     owed_ += excess_ * ratio_;
     fewer_ = seen_fewer_;
     ratio_ = std::clamp(ratio_ * 2, 1, kMostRatio);

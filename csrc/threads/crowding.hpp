@@ -14,12 +14,12 @@ struct Observation {
 };
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one that the
-// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while: on a
-// core that is taken for good that is right, while a pool that winds down is gone within milliseconds.
-// Nothing tells the two apart but trying. The trials are an account in time: a call on threads that took
-// longer than fewer threads would have taken is followed by the next trial after a multiple of the excess,
-// spent in calls on fewer threads. The multiple begins at 0, so that the first trial follows at once, and
-// doubles up to kMostRatio, so that in the long run trials cost at most 1 / kMostRatio of the time. Calls
+// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while. On a
+// core that is taken for good that is right; a pool that spins before it sleeps leaves the core within
+// milliseconds. Only trying tells the two apart, so trials are an account in time. A call on threads that
+// took longer than fewer threads would have taken is followed by the next trial after a multiple of the
+// excess, spent in calls on fewer threads. The multiple begins at 0, so that the first trial follows at once,
+// and doubles up to kMostRatio, so that in the long run trials cost at most 1 / kMostRatio of the time. Calls
 // whose threads paid make good for earlier excess; when all of it is made good, the multiple is 0 again.
 //
 // For one call at a time: begin(), learn() for each job, end().
