@@ -34,7 +34,7 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-# What a wrong environment variable makes of everything that reads it: the version, then a message a line.
+# Prints the version, then what each use of a wrong environment variable raises.
 ALL_USES = """
 import cellgate
 import numpy
@@ -83,7 +83,7 @@ def test_each_supported_isa_can_be_forced(isa: str) -> None:
         *(set(cellgate.build_info()["isas_built"]) - set(cellgate.build_info()["isas_supported"])),
     ],
 )
-def test_an_isa_that_cannot_run_is_an_error_at_every_use_but_not_at_import(isa: str) -> None:
+def test_an_isa_that_cannot_run_is_an_error_at_use_not_at_import(isa: str) -> None:
     result = python("-c", ALL_USES.format("CELLGATE_ISA"), CELLGATE_ISA=isa)
     assert (result.returncode, result.stderr) == (0, "")
     version, *messages = result.stdout.splitlines()

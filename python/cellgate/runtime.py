@@ -51,8 +51,8 @@ def active_isa() -> str:
     Raises
     ------
     ValueError
-        ``CELLGATE_ISA`` names none that this build and this CPU have. Whatever needs the instruction
-        set raises it; `import cellgate` does not.
+        ``CELLGATE_ISA`` names none that this build and this CPU have. Whatever needs the
+        instruction set raises it; `import cellgate` does not.
 
     Examples
     --------

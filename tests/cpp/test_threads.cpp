@@ -120,9 +120,9 @@ void check_split(cellgate::Split split, const char* name) {
   std::map<int, int> cases;  // how many had a job on so many threads
   for (const test::Case& k : test::cases()) {
     if (k.config.hidden_size > 300) continue;  // the wide ones add time, not threads
-    check_callers(k, cellgate::default_executor());
     CountingPool pool;
-    check_callers(k, pool);
+    const bool shared = split == cellgate::Split::kAuto;
+    check_callers(k, shared ? cellgate::default_executor() : pool);
     for (const auto& [size, jobs] : pool.jobs) cases[size] += jobs > 0;
   }
   // The cost model gives such small work few threads or one, and none while others take the cores.
