@@ -5,7 +5,7 @@ Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by s
 """
 
 from . import _core
-from .formats import load
+from .files import load
 from .lstm import LSTM
 from .runtime import active_isa, build_info, get_num_threads, set_num_threads
 from .stream import Stream
