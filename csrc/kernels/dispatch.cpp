@@ -1,6 +1,8 @@
 // Run-time choice of the instruction set.
 #include "kernels/dispatch.hpp"
 
+#include <strings.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -21,12 +23,15 @@ std::string quoted_names(const std::vector<const KernelTable*>& tables) {
   return names;
 }
 
+// Whether these are the same name, whatever the case of its letters.
+bool same_name(const std::string& given, const char* name) { return strcasecmp(given.c_str(), name) == 0; }
+
 const KernelTable& named(const char* argument, const std::string& name) {
   for (const KernelTable* table : supported_kernel_tables()) {
-    if (name == table->name) return *table;
+    if (same_name(name, table->name)) return *table;
   }
   bool built = false;
-  for (const KernelTable* table : built_kernel_tables()) built |= name == table->name;
+  for (const KernelTable* table : built_kernel_tables()) built |= same_name(name, table->name);
   throw std::invalid_argument(std::string(argument) + ": must be one of " +
                               quoted_names(supported_kernel_tables()) + " on this CPU, got '" +
                               printable(name) +

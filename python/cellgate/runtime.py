@@ -46,7 +46,13 @@ def active_isa() -> str:
     """The instruction set in use, by its name in `build_info`.
 
     It is chosen once: the best that the CPU has, or what the environment variable
-    ``CELLGATE_ISA`` names. `import cellgate` fails if that is unknown or not supported.
+    ``CELLGATE_ISA`` names, in capitals or not.
+
+    Raises
+    ------
+    ValueError
+        ``CELLGATE_ISA`` names none that this build and this CPU have. Whatever needs the
+        instruction set raises it; `import cellgate` does not.
 
     Examples
     --------
@@ -63,6 +69,12 @@ def get_num_threads() -> int:
     At first the environment variable ``CELLGATE_NUM_THREADS``, or else the number of CPUs that
     this process may use, by its affinity and the quota of its container. A call uses fewer where
     more would not pay.
+
+    Raises
+    ------
+    ValueError
+        ``CELLGATE_NUM_THREADS`` is not a number from 1 to 1024. Every call that could use threads
+        raises it; `import cellgate` does not.
 
     Examples
     --------
