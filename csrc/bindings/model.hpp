@@ -25,12 +25,10 @@ struct MustBeInitialised {
 
 class PyModel : public MustBeInitialised {
  public:
-  PyModel(std::int64_t input_size, std::int64_t hidden_size, std::int64_t num_layers, bool bias,
-          bool bidirectional, std::int64_t proj_size, const std::string& dtype, const py::dict& parameters);
+  PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset, bool batch_first,
-                    bool return_cells, py::handle batch_sizes) const;
+  py::tuple forward(py::handle call, bool return_cells, py::handle out) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

@@ -1,4 +1,4 @@
-// Checks of a model's sizes. Called by packed_weights.cpp.
+// Checks and counts that need a model's sizes only. Called by packed_weights.cpp and bindings.
 #include "model/config.hpp"
 
 #include <unistd.h>
@@ -7,6 +7,8 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+
+#include "model/weights.hpp"
 
 namespace cellgate {
 namespace {
@@ -18,6 +20,34 @@ void require_at_least(const char* name, std::int64_t value, std::int64_t least) 
   }
 }
 
+void require_at_least(const char*, bool, bool) {}  // a switch has no range
+
+struct Sizes {
+  double input, hidden, proj;
+};
+
+// Adds up what `layers` layers like this one have, in all directions.
+void add(const Config& config, const Sizes& sizes, double layers, ParameterTotals& totals) {
+  const double copies = layers * static_cast<double>(config.directions());
+  for_each_parameter_of_layer<LayerWeights<float>>(
+      config, sizes.input, sizes.hidden, sizes.proj,
+      [&](const char*, const ParameterShape<double>& shape, auto) {
+        totals.arrays += copies;
+        totals.elements += copies * shape.elements();
+        if (copies > 0) totals.largest = std::max(totals.largest, shape.elements());
+      });
+}
+
+// The first layer, which reads x, and the others, which read the layer before.
+ParameterTotals totals_with(const Config& config, double hidden) {
+  const double input = static_cast<double>(config.input_size), proj = static_cast<double>(config.proj_size);
+  const double between = static_cast<double>(config.directions()) * (config.proj_size ? proj : hidden);
+  ParameterTotals totals{};
+  add(config, {input, hidden, proj}, 1, totals);
+  add(config, {between, hidden, proj}, static_cast<double>(config.num_layers) - 1, totals);
+  return totals;
+}
+
 double physical_memory_bytes() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 1e18;
@@ -25,28 +55,25 @@ double physical_memory_bytes() {
 
 }  // namespace
 
-void validate(const Config& c, int scalar_bytes) {
-  require_at_least("input_size", c.input_size, 1);
-  require_at_least("hidden_size", c.hidden_size, 1);
-  require_at_least("num_layers", c.num_layers, 1);
-  require_at_least("proj_size", c.proj_size, 0);
-  if (c.proj_size >= c.hidden_size) {
+ParameterTotals parameter_totals(const Config& config) {
+  constexpr double kWidestVector = 16;  // scalars
+  const double hidden = static_cast<double>(config.hidden_size);
+  ParameterTotals totals = totals_with(config, hidden);
+  totals.padded = totals_with(config, std::ceil(hidden / kWidestVector) * kWidestVector).elements;
+  return totals;
+}
+
+void validate(const Config& config, int scalar_bytes) {
+  for_each_option(config, [](const OptionInfo& option, auto value, auto least) {
+    require_at_least(option.name, value, least);
+  });
+  if (config.proj_size >= config.hidden_size) {
     throw std::invalid_argument("proj_size: must be smaller than hidden_size " +
-                                std::to_string(c.hidden_size) + ", got " + std::to_string(c.proj_size));
+                                std::to_string(config.hidden_size) + ", got " +
+                                std::to_string(config.proj_size));
   }
-  // In double, which cannot overflow: products of three 64-bit sizes stay far below 1e308.
-  const auto numbers = [&](double hidden) {  // for a hidden size padded or not
-    const double recurrent = static_cast<double>(c.output_size());
-    const double inputs = static_cast<double>(c.input_size) + static_cast<double>(c.num_layers - 1) *
-                                                                  static_cast<double>(c.directions()) *
-                                                                  recurrent;
-    const double layers = static_cast<double>(c.num_layers);
-    const double gates = 4 * hidden * (inputs + layers * (recurrent + 3));
-    return static_cast<double>(c.directions()) * (gates + layers * static_cast<double>(c.proj_size) * hidden);
-  };
-  const double hidden = static_cast<double>(c.hidden_size), padded = std::ceil(hidden / 16) * 16;
-  const double bytes = scalar_bytes * (numbers(hidden) + numbers(padded));
-  if (bytes > physical_memory_bytes()) throw std::bad_alloc();
+  const ParameterTotals totals = parameter_totals(config);
+  if (scalar_bytes * (totals.elements + totals.padded) > physical_memory_bytes()) throw std::bad_alloc();
 }
 
 }  // namespace cellgate

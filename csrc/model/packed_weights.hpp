@@ -6,42 +6,31 @@
 
 #include "kernels/dispatch.hpp"
 #include "memory/workspace.hpp"
-#include "model/config.hpp"
+#include "model/panels.hpp"
+#include "model/weights.hpp"
 
 namespace cellgate {
-
-// One layer and direction in PyTorch's layout, gates in the order i, f, g, o. All row-major.
-template <class S>
-struct LayerWeights {
-  const S* w_ih;  // [4H, I of the layer]
-  const S* w_hh;  // [4H, P or H]
-  const S* b_ih;  // [4H], null without bias
-  const S* b_hh;  // [4H], null without bias
-  const S* w_hr;  // [P, H], null without projection
-};
-
-template <class S>
-struct MutableLayerWeights {
-  S *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
-};
 
 template <class S>
 struct PackedLayer {
   std::int64_t input_size = 0;
-  AlignedBuffer<S> w;           // [blocks] panels of depth input_size
-  AlignedBuffer<S> r;           // [blocks] panels of depth P or H
+  Panels w;                     // [blocks] of depth input_size
+  Panels r;                     // [blocks] of depth P or H
   AlignedBuffer<S> bias;        // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
   AlignedBuffer<S> b_ih, b_hh;  // [4H] as given: the sum cannot be taken apart again
-  AlignedBuffer<S> projection;  // [panels of 4 * lanes columns] of depth H
+  Panels projection;            // [panels of P columns] of depth H
 };
 
 template <class S>
 class Model {
  public:
+  using Scalar = S;
+
   // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
-  // layer 0 forward, layer 0 reverse, layer 1 forward, ... Throws as validate() does.
+  // layer 0 forward, layer 0 reverse, layer 1 forward, ... They are stored as `type`, which must be a type
+  // for S. Throws as validate() and kernels() do.
   Model(const Config& config, const std::vector<LayerWeights<S>>& weights,
-        const KernelTable& table = active_kernel_table());
+        const KernelTable& table = active_kernel_table(), WeightType type = weight_type_of<S>());
 
   const Config& config() const { return config_; }
   const Kernels<S>& kernels() const { return kernels_; }
@@ -51,10 +40,11 @@ class Model {
   std::int64_t lanes() const { return kernels_.lanes; }
   static constexpr double scalar_bytes() { return sizeof(S); }
   std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
-  std::int64_t padded_hidden() const { return blocks() * lanes(); }
+  std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
-  // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given.
+  // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given where they
+  // are stored as S.
   // Members of `to` that the configuration does not have are not touched.
   void unpack(std::int64_t layer, std::int64_t direction, const MutableLayerWeights<S>& to) const;
 

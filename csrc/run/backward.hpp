@@ -25,6 +25,6 @@ struct BackwardArgs {
 
 // Throws std::bad_alloc before anything is written; nothing else.
 template <class S>
-void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch);
+void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor);
 
 }  // namespace cellgate

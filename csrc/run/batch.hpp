@@ -41,11 +41,11 @@ struct Batch {
   std::int64_t valid() const { return positions[steps]; }
 };
 
-// What the plan is made from, before any memory is there; `passes` counts how often the weights are
-// multiplied: once forward, twice backward. `chained`: a layer may begin before the one before has ended.
+// What the plan is made from, before any memory is there; `multiplications` counts how often each weight is
+// used in a step: once forward, twice backward. `chained`: a layer may begin before the one before has ended.
 template <class Model>
 Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch, std::int64_t steps,
-             double passes, bool chained = false) {
+             double multiplications, bool chained = false) {
   const auto& config = model.config();
   Work w{};
   w.rows = batch;
@@ -66,7 +66,7 @@ Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch
                recurrent = static_cast<double>(config.output_size());
   const double inputs = static_cast<double>(config.layer_input_size(config.num_layers - 1));
   w.multiplies =
-      passes * (4 * hidden * (inputs + recurrent) + static_cast<double>(config.proj_size) * hidden);
+      multiplications * (4 * hidden * (inputs + recurrent) + static_cast<double>(config.proj_size) * hidden);
   w.recurrent_bytes = 4 * hidden * recurrent * model.scalar_bytes();
   w.multiplies_per_us = 5e3 * static_cast<double>(model.lanes());  // two per cycle, most of the time
   return w;

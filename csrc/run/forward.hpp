@@ -6,12 +6,12 @@
 #include "model/packed_weights.hpp"
 #include "run/plane.hpp"
 #include "run/tape.hpp"
-#include "threads/pool.hpp"
+#include "threads/executor.hpp"
 
 namespace cellgate {
 
 // Strides count scalars (flags in reset) and may be anything, negative or zero; the last axis of x
-// is contiguous. Packed planes (plane.hpp) need lengths that do not rise.
+// is contiguous. Compact planes (plane.hpp) need lengths that do not rise.
 template <class S>
 struct ForwardArgs {
   std::int64_t steps = 0, batch = 0;
@@ -31,6 +31,6 @@ struct ForwardArgs {
 
 // Throws std::bad_alloc before anything is written; nothing else.
 template <class S>
-void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch);
+void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor);
 
 }  // namespace cellgate

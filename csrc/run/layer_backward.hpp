@@ -20,7 +20,7 @@ struct BackwardTeam {
   S* d_rows;                  // [chunk capacity, d_rows_stride]: the same by row, [4, padded H] each
   std::ptrdiff_t d_rows_stride;
   S* d_projected;          // [chunk capacity, P] and
-  S* outputs;              // [panels of H columns, chunk capacity, 4, lanes], with projection only
+  S* unprojected;          // [panels of H columns, chunk capacity, 4, lanes], with projection only
   GradientPanels<S> sums;  // those of the biases zero at first, all of them if there are no steps
 };
 
@@ -31,13 +31,12 @@ struct BackwardScratch {
   const S** rows;              // [chunk capacity]
   S** out_rows;                // [chunk capacity]
   S* partial;                  // [chunk capacity, 4, lanes]
-  S* packed;                   // packed_scalars_backward()
+  S* gathered;                 // gathered_scalars_backward()
 };
 
-inline std::int64_t packed_scalars_backward(std::int64_t rows, std::int64_t padded_hidden,
-                                            const Config& config) {
-  const std::int64_t input = std::max(config.input_size, config.layer_input_size(config.num_layers - 1));
-  return chunk_rows(rows, true) * std::max({4 * padded_hidden, input, config.output_size()});
+inline std::int64_t gathered_scalars_backward(std::int64_t rows, std::int64_t padded_hidden,
+                                              const Config& config) {
+  return chunk_rows(rows, true) * std::max({4 * padded_hidden, config.widest_input(), config.output_size()});
 }
 
 template <class S>

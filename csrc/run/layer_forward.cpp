@@ -8,31 +8,25 @@
 namespace cellgate {
 namespace {
 
-// Up to so many rows reading the weights takes longer than multiplying them, and turning round at every
-// step pays (kernel_table.hpp); with 16 rows and more it was a little slower.
+// Up to so many rows, reading the weights takes longer than multiplying them, and going over them backward at
+// every second step pays (kernel_table.hpp). `python -m benchmarks.compare` with streaming and batched tells.
 constexpr std::int64_t kFewRows = 8;
 
 template <class S>
-class MemberRun {
- public:
-  MemberRun(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member)
-      : team_(team),
-        scratch_(scratch),
-        model_(*team.model),
-        config_(model_.config()),
-        member_(member),
-        width_(4 * model_.lanes()),
-        hidden_(model_.padded_hidden()),
-        blocks_(model_.blocks(), team.split_rows ? 0 : member, team.split_rows ? 1 : team.members),
-        panels_(model_.projection_panels(), team.split_rows ? 0 : member, team.split_rows ? 1 : team.members),
-        unit_begin_(blocks_.begin * model_.lanes()),
-        units_(blocks_.size() * model_.lanes()) {}
+class ForwardMember : Member<S> {
+  using Base = Member<S>;
+  using Base::blocks_, Base::config_, Base::meet, Base::model_, Base::own, Base::padded_, Base::team_,
+      Base::unit_begin_, Base::units_, Base::width_;
 
-  // Steps [begin, end). `outputs_wanted` is false when y and cells are there from the first time.
-  void run(std::int64_t begin, std::int64_t end, bool again) {
-    again_ = again;
+ public:
+  ForwardMember(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member)
+      : Base(team, member), scratch_(scratch), panels_(this->own_of_units(model_.projection_panels())) {}
+
+  // Steps [begin, end). With `rerun` y and cells are there from the first time and stay as they are.
+  void run(std::int64_t begin, std::int64_t end, bool rerun) {
+    rerun_ = rerun;
     begin_ = begin;
-    if (begin == 0 || again) start_cells();
+    if (begin == 0 || rerun) start_cells();
     if (begin == end) return;
     if (team_.split_rows) meet();
     const bool hoists = recording() || end - begin > 1;
@@ -44,16 +38,16 @@ class MemberRun {
       std::int64_t rows = chunk.rows;  // that lie together in it
       if (hoists) {
         preactivation = recording()
-                            ? team_.tape.gates + (team_.positions[s] - team_.positions[begin]) * 4 * hidden_
+                            ? team_.tape.gates + (team_.positions[s] - team_.positions[begin]) * 4 * padded_
                             : team_.preactivation;
         if (alone) {
           const Share own_rows = own(team_.active(s));
-          preactivation += own_rows.begin * (team_.chunk_capacity() / team_.active(s)) * 4 * hidden_;
+          preactivation += own_rows.begin * (team_.chunk_capacity() / team_.active(s)) * 4 * padded_;
           rows = (chunk.end - s) * own_rows.size();
-          if (rows > 0) project_own(chunk, own_rows, preactivation);
+          if (rows > 0) start_own_rows(chunk, own_rows, preactivation);
         } else {
           if (team_.split_rows && s != begin) meet();  // the others may still read the chunk before
-          project(chunk, preactivation);
+          start_chunk(chunk, preactivation);
           if (team_.split_rows) meet();
         }
       }
@@ -73,11 +67,6 @@ class MemberRun {
 
  private:
   bool recording() const { return team_.tape.gates != nullptr; }
-  void meet() { team_.barrier->wait(team_.members); }
-  // The rows of this member among `count`.
-  Share own(std::int64_t count) const {
-    return team_.split_rows ? Share(count, member_, team_.members) : Share(count, 0, 1);
-  }
   // c before the first step of this run.
   S* first_cells() const { return recording() ? team_.tape.cells : team_.c; }
 
@@ -87,10 +76,10 @@ class MemberRun {
         from ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin_, 0, units_) : 0;
     const Share rows = own(team_.rows);
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      S* c = first_cells() + row * hidden_ + unit_begin_;
-      if (again_) {
-        const S* kept = team_.tape.kept + begin_ / team_.tape.segment * team_.rows * hidden_;
-        std::copy_n(kept + row * hidden_ + unit_begin_, units_, c);
+      S* c = first_cells() + row * padded_ + unit_begin_;
+      if (rerun_) {
+        const S* kept = team_.tape.kept + begin_ / team_.tape.segment * team_.rows * padded_;
+        std::copy_n(kept + row * padded_ + unit_begin_, units_, c);
         continue;
       }
       if (given) std::copy_n(from[row] + unit_begin_, given, c);
@@ -106,40 +95,40 @@ class MemberRun {
   }
 
   // bias + x W^T of the chunk: of this member's units, or of its share of the rows.
-  void project(const Chunk& chunk, S* preactivation) {
+  void start_chunk(const Chunk& chunk, S* preactivation) {
     std::int64_t at = chunk.rows;
     for (std::int64_t s = chunk.begin; s < chunk.end; ++s) {
       at -= team_.active(s);
       for (std::int64_t row = 0; row < team_.active(s); ++row) scratch_.x_rows[at + row] = team_.x.at(s, row);
     }
     const Share rows = own(chunk.rows);
-    project_rows(scratch_.x_rows + rows.begin, rows.size(), preactivation + rows.begin * width_, chunk.rows);
+    start_rows(scratch_.x_rows + rows.begin, rows.size(), preactivation + rows.begin * width_, chunk.rows);
   }
 
   // The same of the rows in `own_rows` alone, which lie together.
-  void project_own(const Chunk& chunk, const Share& own_rows, S* preactivation) {
+  void start_own_rows(const Chunk& chunk, const Share& own_rows, S* preactivation) {
     std::int64_t at = 0;
     for (std::int64_t s = chunk.end; s-- > chunk.begin;) {
       for (std::int64_t row = own_rows.begin; row < own_rows.end; ++row) {
         scratch_.x_rows[at++] = team_.x.at(s, row);
       }
     }
-    project_rows(scratch_.x_rows, at, preactivation, at);
+    start_rows(scratch_.x_rows, at, preactivation, at);
   }
 
   // `rows` rows of a panel with room for `stride_rows`.
-  void project_rows(const S* const* x_rows, std::int64_t rows, S* preactivation, std::int64_t stride_rows) {
+  void start_rows(const S* const* x_rows, std::int64_t rows, S* preactivation, std::int64_t stride_rows) {
     GemmArgs<S> g{};
     g.rows = rows;
     g.depth = team_.weights->input_size;
     g.panel_begin = blocks_.begin;
     g.panel_end = blocks_.end;
     g.a = x_rows;
-    g.panels = team_.weights->w.data();
+    g.panels = team_.weights->w.view();
     g.start = team_.weights->bias.data();
     g.c = preactivation;
     g.c_panel_stride = stride_rows * width_;
-    g.packed = scratch_.packed;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -161,8 +150,8 @@ class MemberRun {
   // c before step s, [rows of the step, padded H], zero where the state is reset.
   const S* find_cells(std::int64_t s, const Share& rows) {
     S* c = recording() && s > begin_ ? recorded_cells(s - 1) : first_cells();
-    if (team_.tape.kept && !again_ && s % team_.tape.segment == 0) {
-      S* kept = team_.tape.kept + s / team_.tape.segment * team_.rows * hidden_;
+    if (team_.tape.kept && !rerun_ && s % team_.tape.segment == 0) {
+      S* kept = team_.tape.kept + s / team_.tape.segment * team_.rows * padded_;
       copy_cells(c, rows, kept);
     }
     bool any = false;
@@ -173,17 +162,17 @@ class MemberRun {
       c = team_.fresh_cells;
     }
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      if (team_.is_reset(s, row)) std::fill_n(c + row * hidden_ + unit_begin_, units_, S(0));
+      if (team_.is_reset(s, row)) std::fill_n(c + row * padded_ + unit_begin_, units_, S(0));
     }
     return c;
   }
   void copy_cells(const S* from, const Share& rows, S* to) const {
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      std::copy_n(from + row * hidden_ + unit_begin_, units_, to + row * hidden_ + unit_begin_);
+      std::copy_n(from + row * padded_ + unit_begin_, units_, to + row * padded_ + unit_begin_);
     }
   }
   S* recorded_cells(std::int64_t s) const {
-    return team_.tape.cells + (team_.rows + team_.positions[s] - team_.positions[begin_]) * hidden_;
+    return team_.tape.cells + (team_.rows + team_.positions[s] - team_.positions[begin_]) * padded_;
   }
 
   // `preactivation` is that of this member's first row of the step, or null.
@@ -191,12 +180,12 @@ class MemberRun {
     const bool projects = config_.proj_size > 0;
     const Share rows = own(team_.active(s));
     const Rows<const S> h = find_state(s, rows);
-    const std::ptrdiff_t first_cell = rows.begin * hidden_;
+    const std::ptrdiff_t first_cell = rows.begin * padded_;
     CellForwardArgs<S> a{};
     a.rows = rows.size();
     a.block_begin = blocks_.begin;
     a.block_end = blocks_.end;
-    a.descending = rows.size() <= kFewRows && (team_.passes + s) % 2 != 0;
+    a.descending = rows.size() <= kFewRows && (team_.steps_before + s) % 2 != 0;
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation;
     a.preactivation_block_stride = block_stride;
@@ -206,56 +195,53 @@ class MemberRun {
       a.x = x.pointers;
       a.x_offset = x.offset;
       a.input_size = team_.weights->input_size;
-      a.w = team_.weights->w.data();
+      a.w = team_.weights->w.view();
     }
     a.h = h.pointers;
     a.h_offset = h.offset;
     a.recurrent_size = config_.output_size();
-    a.r = team_.weights->r.data();
+    a.r = team_.weights->r.view();
     a.c_prev = find_cells(s, rows) + first_cell;
     a.c = (recording() ? recorded_cells(s) : team_.c) + first_cell;
-    a.c_stride = hidden_;
+    a.c_stride = padded_;
     a.gates = recording() ? preactivation : nullptr;
     const Rows<S> y = team_.y.rows(s, rows.begin, rows.end, scratch_.y_rows);
-    a.out = projects || again_ ? team_.unprojected_rows + rows.begin : y.pointers;
-    a.out_offset = projects || again_ ? 0 : y.offset;
-    if (team_.cells && !again_) {
+    a.out = projects || rerun_ ? team_.unprojected_rows + rows.begin : y.pointers;
+    a.out_offset = projects || rerun_ ? 0 : y.offset;
+    if (team_.cells && !rerun_) {
       const Rows<S> cells = team_.cells.rows(s, rows.begin, rows.end, scratch_.cell_rows);
       a.cells = cells.pointers;
       a.cells_offset = cells.offset;
     }
     a.partial = scratch_.partial;
-    a.packed = scratch_.packed;
+    a.gathered = scratch_.gathered;
     if (a.rows > 0) model_.kernels().cell_forward(a);
-    if (!team_.split_rows && !again_) meet();
-    if (!projects || again_) return;
+    if (!team_.split_rows && !rerun_) meet();
+    if (projects && !rerun_) project(rows, y);
+  }
 
+  // h of this step from the output of the cell.
+  void project(const Share& rows, const Rows<S>& y) {
     GemmArgs<S> g{};
     g.rows = rows.size();
     g.depth = config_.hidden_size;
     g.panel_begin = panels_.begin;
     g.panel_end = panels_.end;
     g.a = team_.unprojected_rows + rows.begin;
-    g.panels = team_.weights->projection.data();
+    g.panels = team_.weights->projection.view();
     g.out = y.pointers;
     g.out_offset = y.offset;
     g.out_columns = config_.proj_size;
     g.partial = scratch_.partial;
-    g.packed = scratch_.packed;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
     if (!team_.split_rows) meet();
   }
 
-  const TeamArgs<S>& team_;
   const MemberScratch<S>& scratch_;
-  const Model<S>& model_;
-  const Config& config_;
-  const int member_;
-  const std::int64_t width_, hidden_;  // of a panel; H padded to whole blocks
-  const Share blocks_, panels_;
-  const std::int64_t unit_begin_, units_;
+  const Share panels_;  // of the projection
   std::int64_t begin_ = 0;
-  bool again_ = false;
+  bool rerun_ = false;
 };
 
 }  // namespace
@@ -264,13 +250,13 @@ template <class S>
 void run_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
                 std::int64_t end) noexcept {
   const FlushDenormals flush;
-  MemberRun<S>(team, scratch, member).run(begin, end, false);
+  ForwardMember<S>(team, scratch, member).run(begin, end, false);
 }
 
 template <class S>
 void rerun_member(const TeamArgs<S>& team, const MemberScratch<S>& scratch, int member, std::int64_t begin,
                   std::int64_t end) noexcept {
-  MemberRun<S>(team, scratch, member).run(begin, end, true);
+  ForwardMember<S>(team, scratch, member).run(begin, end, true);
 }
 
 template void run_member(const TeamArgs<float>&, const MemberScratch<float>&, int, std::int64_t,

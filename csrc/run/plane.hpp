@@ -1,4 +1,4 @@
-// Where the rows of every time step lie: arrays that are padded to T steps, and packed ones that
+// Where the rows of every time step lie: arrays that are padded to T steps, and compact ones that
 // hold the valid steps only. Used by everything in core that walks over time.
 #pragma once
 
@@ -8,7 +8,7 @@
 namespace cellgate {
 
 // [T, B, width], the last axis contiguous; strides count scalars and may be anything. With offsets
-// the plane is packed: the row that is i-th in order of falling length lies, at step t, at
+// the plane is compact: the row that is i-th in order of falling length lies, at step t, at
 // (offsets[t] + i) * row.
 template <class S>
 struct Plane {
@@ -34,8 +34,8 @@ template <class S>
 struct RowSteps {
   S** first = nullptr;  // [rows]; null: there is no such array
   std::ptrdiff_t stride = 0;
-  const std::int64_t* offsets = nullptr;  // of a packed plane
-  const std::int64_t* lengths = nullptr;  // [rows]; in the reverse direction of a packed plane, else null
+  const std::int64_t* offsets = nullptr;  // of a compact plane
+  const std::int64_t* lengths = nullptr;  // [rows]; in the reverse direction of a compact plane, else null
 
   explicit operator bool() const { return first != nullptr; }
   std::ptrdiff_t offset(std::int64_t s, std::int64_t row) const {

@@ -4,18 +4,22 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "run/forward.hpp"
-#include "threads/pool.hpp"
+#include "threads/executor.hpp"
+#include "threads/fork.hpp"
 
 namespace cellgate {
 
 template <class S>
 class StreamState {
  public:
-  StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch)
+  // `executor` is used by step() and run(), and must outlive it.
+  StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch, Executor& executor)
       : model_(std::move(model)),
         batch_(batch),
+        executor_(executor),
         h_(state_size(model_->config().output_size())),
         c_(state_size(model_->config().hidden_size)),
         y_(static_cast<std::size_t>(batch * model_->config().output_size())) {
@@ -48,7 +52,7 @@ class StreamState {
     args.h0 = args.h_n = h_.data();
     args.c0 = args.c_n = c_.data();
     args.y = {y, y_step, y_row, nullptr};
-    forward(*model_, args, scratch_);
+    forward(*model_, args, scratch_, executor_);
   }
 
   // h is [L, B, P or H], c is [L, B, H].
@@ -65,12 +69,21 @@ class StreamState {
     std::fill_n(h_.data(), h_count(), S(0));
     std::fill_n(c_.data(), c_count(), S(0));
   }
-  void clear_row(std::int64_t row) {
+  void clear_rows(const std::vector<std::int64_t>& rows) {
     const std::int64_t width = config().output_size(), hidden = config().hidden_size;
-    for (std::int64_t layer = 0; layer < config().num_layers; ++layer) {
-      std::fill_n(h_.data() + (layer * batch_ + row) * width, width, S(0));
-      std::fill_n(c_.data() + (layer * batch_ + row) * hidden, hidden, S(0));
+    for (const std::int64_t row : rows) {
+      for (std::int64_t layer = 0; layer < config().num_layers; ++layer) {
+        std::fill_n(h_.data() + (layer * batch_ + row) * width, width, S(0));
+        std::fill_n(c_.data() + (layer * batch_ + row) * hidden, hidden, S(0));
+      }
     }
+  }
+
+  double multiplies_per_step() const {
+    const Config& c = config();
+    const double inputs = static_cast<double>(c.input_size + c.output_size());
+    return 4.0 * static_cast<double>(batch_) * static_cast<double>(c.hidden_size) * inputs *
+           static_cast<double>(c.num_layers);
   }
 
  private:
@@ -80,6 +93,7 @@ class StreamState {
 
   std::shared_ptr<const Model<S>> model_;
   std::int64_t batch_;
+  Executor& executor_;
   AlignedBuffer<S> h_, c_, y_;
   Scratch scratch_;
   ForkAwareMutex mutex_;

@@ -13,29 +13,58 @@ struct Training {
   std::int64_t checkpoint = 0;  // keep c at every so many steps (T at most) only; 0: all gates and c
 };
 
+// `count` arrays in one tape, each of so many scalars for every valid row, for every row of the batch and for
+// every row of c that is kept at a checkpoint, rounded up to whole cache lines.
+struct TapePart {
+  std::int64_t count, per_valid, per_batch, per_kept;
+};
+
+// All sizes of a tape, linear in rows but for the rounding: PyTorch's compiler evaluates the same numbers on
+// symbols.
+struct TapeLayout {
+  static constexpr std::int64_t kSpare = 1;  // at the end, so that no tape is an empty array
+  TapePart gates, cells, kept, planes;
+
+  TapeLayout(const Config& c, std::int64_t padded_hidden, const Training& training) {
+    const std::int64_t layers = c.num_layers * c.directions(), k = training.checkpoint;
+    const std::int64_t hidden = k ? 0 : padded_hidden;
+    gates = {layers, 4 * hidden, 0, 0};
+    cells = {layers, hidden, hidden, 0};
+    kept = {layers, 0, 0, padded_hidden - hidden};
+    planes = {(c.num_layers - 1) * (training.dropout > 0 ? 2 : 1), c.directions() * c.output_size(), 0, 0};
+  }
+};
+
 template <class S>
 class Tape {
  public:
+  static constexpr std::int64_t kLine = kAlignment / sizeof(S);
+
   // `valid` rows in all steps together.
   Tape(const Model<S>& model, std::int64_t batch, std::int64_t steps, std::int64_t valid,
        const Training& training, S* base)
       : base_(base), training_(training), config_(model.config()) {
-    const std::int64_t hidden = model.padded_hidden(), k = training.checkpoint;
-    gates_ = k ? 0 : rounded(valid * 4 * hidden);
-    cells_ = k ? 0 : rounded((batch + valid) * hidden);
-    kept_ = k ? rounded(((steps + k - 1) / k) * batch * hidden) : 0;
-    handed_used_ = valid * config_.directions() * config_.output_size();
-    handed_ = rounded(handed_used_);
+    const TapeLayout layout(config_, model.padded_hidden(), training);
+    const std::int64_t k = training.checkpoint, kept = k ? (steps + k - 1) / k * batch : 0;
+    const auto rounded = [&](const TapePart& part) {
+      const std::int64_t used = valid * part.per_valid + batch * part.per_batch + kept * part.per_kept;
+      return (used + kLine - 1) / kLine * kLine;
+    };
+    gates_ = rounded(layout.gates);
+    cells_ = rounded(layout.cells);
+    kept_ = rounded(layout.kept);
+    handed_used_ = valid * layout.planes.per_valid;
+    handed_ = rounded(layout.planes);
+    plane_count_ = layout.planes.count;
   }
 
   // Zeroes what a recording may leave unwritten: tapes of the same call are the same bits. The
   // last line of gates and cells may be padding in part, and is written over where it is not.
   void clear_unwritten() const {
     for (S* part = base_; part != planes(); part += each()) {
-      constexpr std::int64_t line = kAlignment / sizeof(S);
       if (kept_) std::fill_n(part, kept_, S(0));
-      if (gates_ >= line) std::fill_n(part + gates_ - line, line, S(0));
-      if (cells_ >= line) std::fill_n(part + gates_ + cells_ - line, line, S(0));
+      if (gates_ >= kLine) std::fill_n(part + gates_ - kLine, kLine, S(0));
+      if (cells_ >= kLine) std::fill_n(part + gates_ + cells_ - kLine, kLine, S(0));
     }
     for (S* plane = planes(); plane != base_ + size(); plane += handed_) {
       std::fill_n(plane + handed_used_, handed_ - handed_used_, S(0));
@@ -43,27 +72,22 @@ class Tape {
   }
 
   std::int64_t size() const {
-    const std::int64_t planes = (config_.num_layers - 1) * (drops() ? 2 : 1);
-    return config_.num_layers * config_.directions() * each() + planes * handed_;
+    return config_.num_layers * config_.directions() * each() + plane_count_ * handed_;
   }
   LayerTape<S> layer(std::int64_t layer, std::int64_t direction) const {
     S* at = base_ + (layer * config_.directions() + direction) * each();
     if (training_.checkpoint) return {nullptr, nullptr, at, training_.checkpoint};
     return {at, at + gates_, nullptr, 0};
   }
-  // h of a layer that is not the last, [valid, D * (P or H)], packed.
-  S* hidden(std::int64_t layer) const { return planes() + layer * handed_; }
+  // h of a layer that is not the last, [valid, D * (P or H)], compact.
+  S* output(std::int64_t layer) const { return planes() + layer * handed_; }
   // The same as the next layer gets it: after dropout.
   S* handed_on(std::int64_t layer) const {
-    return drops() ? planes() + (config_.num_layers - 1 + layer) * handed_ : hidden(layer);
+    return drops() ? planes() + (config_.num_layers - 1 + layer) * handed_ : output(layer);
   }
   bool drops() const { return training_.dropout > 0 && config_.num_layers > 1; }
 
  private:
-  static std::int64_t rounded(std::int64_t count) {
-    constexpr std::int64_t line = kAlignment / sizeof(S);
-    return (count + line - 1) / line * line;
-  }
   std::int64_t each() const { return gates_ + cells_ + kept_; }
   S* planes() const { return base_ + config_.num_layers * config_.directions() * each(); }
 
@@ -71,6 +95,7 @@ class Tape {
   const Training training_;
   const Config& config_;
   std::int64_t gates_, cells_, kept_, handed_, handed_used_;  // sizes, in scalars
+  std::int64_t plane_count_;
 };
 
 }  // namespace cellgate

@@ -1,4 +1,6 @@
-// How many threads a call may use: affinity, container quota, environment, the user's word.
+// How many threads a call may use: affinity, quota of a container, environment, set_num_threads().
+#include "threads/cpus.hpp"
+
 #include <sched.h>
 
 #include <atomic>
@@ -10,7 +12,6 @@
 #include <thread>
 
 #include "kernels/dispatch.hpp"
-#include "threads/pool.hpp"
 
 namespace cellgate {
 namespace {

@@ -6,7 +6,8 @@
 
 #include <atomic>
 
-#include "threads/pool.hpp"
+#include "threads/cpus.hpp"
+#include "threads/fork.hpp"
 
 namespace cellgate {
 namespace {
@@ -32,8 +33,7 @@ bool find(void* library, const char* name, Function*& function) {
 struct Region {
   const OpenMP* openmp;
   int size;
-  void (*call)(void*, int);
-  void* data;
+  const Job& job;
   bool ran = false;
 };
 
@@ -44,7 +44,7 @@ void enter(void* given) {
   const int member = region.openmp->thread_num();
   if (region.openmp->num_threads() < region.size) return;
   if (member == 0) region.ran = true;
-  if (member < region.size) region.call(region.data, member);
+  if (member < region.size) region.job(member);
 }
 
 }  // namespace
@@ -75,9 +75,9 @@ int openmp_threads() noexcept {
   return threads <= get_num_threads() ? threads : 0;
 }
 
-bool run_on_openmp(int size, void (*call)(void*, int), void* data) noexcept {
+bool run_on_openmp(int size, const Job& job) noexcept {
   const OpenMP* openmp = runtime.load();
-  Region region{openmp, size, call, data};
+  Region region{openmp, size, job};
   openmp->parallel(enter, &region, static_cast<unsigned>(openmp->max_threads()), 0);
   return region.ran;
 }

@@ -58,7 +58,7 @@ double gain_by_splitting(const Work& w, const Plan& plan) {
 Plan best_plan(const Work& w, int threads, Split mode) {
   Plan plan;
   if (w.directions == 2 && threads >= 2) {
-    plan.direction_teams = 2;
+    plan.teams = 2;
     threads /= 2;
   }
   const bool rows = mode == Split::kRows || (mode == Split::kAuto && w.rows >= threads * kRowsForFullTiles &&
@@ -111,7 +111,7 @@ Plan choose_plan(const Work& w, int threads) {
                              : mode == Split::kAuto && gain > kWorthwhile * gain_by_splitting(w, plan);
   if (!wavefront) return plan;
   Plan layers;
-  layers.direction_teams = static_cast<int>(std::min<std::int64_t>(threads, w.chain));
+  layers.teams = static_cast<int>(std::min<std::int64_t>(threads, w.chain));
   layers.wave_steps = steps_of_wave(w);
   return layers;
 }

@@ -5,17 +5,17 @@
 
 namespace cellgate {
 
-// threads = direction_teams * members. A team owns one direction, or both, one after the other. Its
+// threads = teams * members. A team owns one direction, or both, one after the other. Its
 // members own blocks of hidden units and meet at a barrier after each step, or own rows of the batch
 // and meet now and then. Or, as a wavefront, every team is one thread that runs whole layers, some steps
 // of one after some steps of the layer before; all meet after each wave of `wave_steps` steps. None of
 // this changes a bit of the result: sums are never split.
 struct Plan {
-  int direction_teams = 1;
+  int teams = 1;
   int members = 1;
   bool split_rows = false;
   std::int64_t wave_steps = 0;  // 0: layer after layer
-  int threads() const { return direction_teams * members; }
+  int threads() const { return teams * members; }
 };
 
 // What the plan depends on.

@@ -4,7 +4,7 @@ Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by s
 `Tape`, whose `backward` gives `Gradients`, and `load` reads a model from a file.
 """
 
-from .formats import load
+from .files import load
 from .lstm import LSTM
 from .runtime import active_isa, build_info, get_num_threads, set_num_threads
 from .stream import Stream

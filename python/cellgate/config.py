@@ -1,6 +1,6 @@
-"""The configuration of an LSTM: checked sizes, and the parameters that follow from them.
+"""The configuration of an LSTM: checked options, and the parameters that follow from them.
 
-Used by lstm.py, parameters.py and formats/; knows nothing of weights or of the core.
+Used by weights.py, parameters.py and formats/. What the core has tables of, it is asked.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from . import _core
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, Literal
 
 
@@ -44,49 +45,44 @@ class Config(NamedTuple):
     @property
     def num_parameters(self) -> int:
         """Scalars in all weights and biases, from the sizes alone."""
-        gates, output, directions = 4 * self.hidden_size, self.output_size, self.num_directions
-        inputs = self.input_size + (self.num_layers - 1) * directions * output
-        others = gates * (output + 2 * self.bias) + self.proj_size * self.hidden_size
-        return directions * (gates * inputs + self.num_layers * others)
+        return int(_core.parameter_totals(self.options())[1])
 
-    def parameter_shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+    def options(self) -> dict[str, int | bool]:
+        """What the core calls the options of a model: all but how it is called and stored."""
+        return {name: getattr(self, name) for name in _CORE_OPTIONS}
+
+    def parameter_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """Each parameter's name and shape, in PyTorch's order."""
-        gates, output = 4 * self.hidden_size, self.output_size
-        for layer in range(self.num_layers):
-            inputs = self.input_size if layer == 0 else self.num_directions * output
-            for suffix in (f"l{layer}", f"l{layer}_reverse")[: self.num_directions]:
-                yield f"weight_ih_{suffix}", (gates, inputs)
-                yield f"weight_hh_{suffix}", (gates, output)
-                if self.bias:
-                    yield f"bias_ih_{suffix}", (gates,)
-                    yield f"bias_hh_{suffix}", (gates,)
-                if self.proj_size:
-                    yield f"weight_hr_{suffix}", (self.proj_size, self.hidden_size)
+        return _core.parameter_shapes(self.options())
 
 
-def checked_config(
-    input_size: Any,
-    hidden_size: Any,
-    num_layers: Any,
-    bias: Any,
-    batch_first: Any,
-    dropout: Any,
-    bidirectional: Any,
-    proj_size: Any,
-    dtype: Any,
-) -> Config:
-    """The configuration these arguments name, or the error that names the one at fault."""
-    config = Config(
-        check_int("input_size", input_size, 1),
-        check_int("hidden_size", hidden_size, 1),
-        check_int("num_layers", num_layers, 1),
-        check_bool("bias", bias),
-        check_bool("batch_first", batch_first),
-        _check_dropout(dropout),
-        check_bool("bidirectional", bidirectional),
-        check_int("proj_size", proj_size, 0),
-        _check_dtype(dtype),
-    )
+class Option(NamedTuple):
+    """A row of the core's table of options (csrc/model/options.def)."""
+
+    name: str
+    kind: type[int | bool]
+    default: int | bool | None  # None: it must always be given
+    minimum: int | bool
+
+
+_CORE_OPTIONS = {row[0]: Option(*row) for row in _core.option_table()}
+
+_ALL_DEFAULTS: dict[str, Any] = {
+    **{name: option.default for name, option in _CORE_OPTIONS.items()},
+    "batch_first": False,
+    "dropout": 0.0,
+    "dtype": "float32",
+}
+
+# Of every option that may be left out, in the order of the fields.
+DEFAULTS = {
+    name: default for name in Config._fields if (default := _ALL_DEFAULTS[name]) is not None
+}
+
+
+def checked_config(**given: Any) -> Config:
+    """The configuration that these options make, or the error that names the one at fault."""
+    config = Config(**{name: _checked(name, given[name]) for name in Config._fields})
     if config.proj_size >= config.hidden_size:
         raise ValueError(
             f"proj_size: must be smaller than hidden_size, got {config.proj_size} "
@@ -100,17 +96,24 @@ def checked_config(
     return config
 
 
+def _checked(name: str, value: Any) -> Any:
+    if name == "dropout":
+        return _check_dropout(value)
+    if name == "dtype":
+        return _check_dtype(value)
+    option = _CORE_OPTIONS.get(name)
+    if option is None or option.kind is bool:
+        return check_bool(name, value)
+    return check_int(name, value, option.minimum)
+
+
 def _bytes_to_build(config: Config) -> int:
     """Memory while an LSTM is made: weights as arrays and packed, and one in float64 as drawn."""
-    padded = config._replace(hidden_size=-(-config.hidden_size // 16) * 16)
+    # The core's integers end at 2^63 - 1, which no memory holds either.
+    options = {name: min(value, 2**63 - 1) for name, value in config.options().items()}
+    arrays, elements, padded, largest = map(int, _core.parameter_totals(options))
     itemsize = np.dtype(config.dtype).itemsize
-    widest = max(config.input_size, config.num_directions * config.output_size)
-    objects = 2000 * config.num_layers * config.num_directions * 5  # arrays, names, buffers
-    return (
-        itemsize * (config.num_parameters + padded.num_parameters)
-        + 2 * 8 * 4 * config.hidden_size * widest
-        + objects
-    )
+    return itemsize * (elements + padded) + 2 * 8 * largest + 2000 * arrays
 
 
 def check_int(name: str, value: Any, minimum: int) -> int:

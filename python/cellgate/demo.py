@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .formats import load
+from .files import load
 from .lstm import LSTM
 from .optim import Adam, clip_grad_norm
 from .runtime import active_isa, get_num_threads

@@ -1,35 +1,30 @@
-"""The LSTM object: configuration and weights in Python, arithmetic in the core.
+"""The LSTM object: what one can do with a configuration and its weights.
 
-Checks what the core does not see (names and types of parameters, options), then forwards.
+Checks what the core does not see, then forwards. START HERE to read the Python package.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
-import numpy as np
-
-from ._core import Model
+from . import formats
 from .config import check_bool, checked_config, describe
-from .parameters import checked_parameters, initial_parameters
+from .parameters import initial_parameters
+from .stream import Stream
+from .tape import Tape
+from .weights import Weights, pack
+from .weights import _restore as _restore  # where pickles of cellgate 0.1 look for it
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
-    from typing import Any, Literal, TypeAlias
+    from typing import Literal
 
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike
 
-    from .config import Config
-    from .parameters import Parameters
-    from .stream import Stream
-    from .tape import Tape
-
-    Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
-    State: TypeAlias = tuple[Float, Float]
+    from .weights import Float, State
 
 
-class LSTM:
+class LSTM(Weights):
     """A long short-term memory network, shaped like `torch.nn.LSTM`.
 
     Symbols: T time steps, B batch, I input size, H hidden size, P projection size, L layers,
@@ -94,10 +89,7 @@ class LSTM:
     False
     """
 
-    __slots__ = ("__weakref__", "_config", "_model")
-
-    _config: Config
-    _model: Model
+    __slots__ = ()
 
     def __init__(
         self,
@@ -115,17 +107,17 @@ class LSTM:
     ) -> None:
         """Check the arguments and draw the weights; the class says what each argument is."""
         self._config = checked_config(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            dtype,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            dtype=dtype,
         )
-        self._model = _pack(self._config, initial_parameters(self._config, seed))
+        self._model = pack(self._config, initial_parameters(self._config, seed))
 
     @overload
     def __call__(
@@ -228,7 +220,9 @@ class LSTM:
         if padding != "zero":
             raise ValueError(f'padding: must be "zero", got {padding!r}')
         return_cells = check_bool("return_cells", return_cells)
-        return self._model.forward(x, state, lengths, reset, self._config.batch_first, return_cells)
+        # A plain tuple in the order of _core.Call, which takes longer to make than the core to read.
+        call = (x, state, lengths, reset, self._config.batch_first, None)
+        return self._model.forward(call, return_cells)
 
     def record(
         self,
@@ -277,8 +271,6 @@ class LSTM:
         >>> grads.input.shape, grads.parameters["bias_ih_l0"].shape
         ((5, 2, 8), (64,))
         """
-        from .tape import Tape
-
         return Tape(self, x, state, lengths, reset, training, return_cells, seed, checkpoint)
 
     def stream(self, batch_size: int = 1) -> Stream:
@@ -302,59 +294,7 @@ class LSTM:
         >>> stream.step(np.zeros(8, np.float32)).shape
         (16,)
         """
-        from .stream import Stream
-
         return Stream(self, batch_size)
-
-    def state_dict(self) -> Parameters:
-        """New arrays of all parameters, under PyTorch's names and in its order.
-
-        Returns
-        -------
-        dict of str to array
-            For each layer k, and again with the suffix ``_reverse`` if bidirectional:
-            ``weight_ih_lk`` (4H, I or D*(P or H)), ``weight_hh_lk`` (4H, P or H),
-            ``bias_ih_lk`` and ``bias_hh_lk`` (4H,) with biases, ``weight_hr_lk`` (P, H) with a
-            projection.
-
-        Examples
-        --------
-        >>> import cellgate
-        >>> weights = cellgate.LSTM(3, 2, bias=False).state_dict()
-        >>> {name: array.shape for name, array in weights.items()}
-        {'weight_ih_l0': (8, 3), 'weight_hh_l0': (8, 2)}
-        """
-        return self._model.parameters()
-
-    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
-        """Replace all parameters by copies of those given.
-
-        Streams made before go on with the weights that they were made with.
-
-        Parameters
-        ----------
-        state_dict : mapping of str to array_like
-            As `state_dict` returns it; a `torch.nn.LSTM`'s works too. Narrower floating types
-            are widened; wider ones and integers are refused.
-
-        Raises
-        ------
-        ValueError, TypeError
-            One error names every missing, unexpected, misshapen or wrongly typed entry
-            (`TypeError` if types are all that is wrong). The object is then unchanged.
-
-        Examples
-        --------
-        >>> import cellgate
-        >>> a, b = cellgate.LSTM(3, 2, seed=0), cellgate.LSTM(3, 2, seed=1)
-        >>> b.load_state_dict(a.state_dict())
-        >>> b.load_state_dict({"weight": [0.0]})  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: state_dict: weight_ih_l0 is missing (wanted shape (8, 3)); ...
-        """
-        parameters = checked_parameters(self._config, state_dict, "state_dict")
-        self._model = _pack(self._config, parameters)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and configuration to one safetensors file, which `cellgate.load` reads.
@@ -383,114 +323,4 @@ class LSTM:
         ...     cellgate.load(path)
         LSTM(3, 2)
         """
-        from .formats.safetensors import save
-
-        save(path, self._config, self._model.parameters())
-
-    @property
-    def input_size(self) -> int:
-        """I."""
-        return self._config.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        return self._config.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """L."""
-        return self._config.num_layers
-
-    @property
-    def bias(self) -> bool:
-        """Whether the gates have biases."""
-        return self._config.bias
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether input and output are (B, T, ...)."""
-        return self._config.batch_first
-
-    @property
-    def dropout(self) -> float:
-        """Dropout between layers, in training only."""
-        return self._config.dropout
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether D is 2."""
-        return self._config.bidirectional
-
-    @property
-    def proj_size(self) -> int:
-        """P, or 0 without a projection."""
-        return self._config.proj_size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of weights, states and results: float32 or float64."""
-        return np.dtype(self._config.dtype)
-
-    @property
-    def num_parameters(self) -> int:
-        """Scalars in all weights and biases."""
-        return self._config.num_parameters
-
-    def __repr__(self) -> str:
-        config = self._config
-        shown = [str(config.input_size), str(config.hidden_size)]
-        for name, default in _OPTIONS.items():
-            if (value := getattr(config, name)) != default:
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def __copy__(self) -> LSTM:
-        """A second object over the same packed weights, which are never written to."""
-        return _assemble(type(self), self._config, self._model)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LSTM:
-        return self.__copy__()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self._config._asdict(), self._model.parameters())
-
-
-_OPTIONS: dict[str, Any] = {
-    "num_layers": 1,
-    "bias": True,
-    "batch_first": False,
-    "dropout": 0.0,
-    "bidirectional": False,
-    "proj_size": 0,
-    "dtype": "float32",
-}
-
-
-def from_parameters(config: Config, parameters: Parameters) -> LSTM:
-    """An LSTM with these weights, already checked; draws no random numbers."""
-    return _assemble(LSTM, config, _pack(config, parameters))
-
-
-def with_model(lstm: LSTM, model: Model) -> LSTM:
-    """An LSTM configured like `lstm` over weights that are packed already."""
-    return _assemble(type(lstm), lstm._config, model)
-
-
-def _assemble(kind: type[LSTM], config: Config, model: Model) -> LSTM:
-    lstm = kind.__new__(kind)
-    lstm._config = config
-    lstm._model = model
-    return lstm
-
-
-def _restore(kind: type[LSTM], config: dict[str, Any], parameters: Parameters) -> LSTM:
-    """What unpickling calls."""
-    checked = checked_config(**config)
-    return _assemble(kind, checked, _pack(checked, parameters))
-
-
-def _pack(config: Config, parameters: Parameters) -> Model:
-    c = config
-    sizes = c.input_size, c.hidden_size, c.num_layers
-    return Model(*sizes, c.bias, c.bidirectional, c.proj_size, c.dtype, parameters)
+        formats.write(path, self._config, self._model.parameters())

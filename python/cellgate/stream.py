@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from . import _core
 from .config import check_int, check_memory, describe
-from .lstm import LSTM, with_model
+from .weights import Weights, assemble
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from .lstm import State
+    from .lstm import LSTM
+    from .weights import State
 
 
 class Stream(_core.Stream):
@@ -84,7 +85,7 @@ class Stream(_core.Stream):
         """Start from a state of zero; the class says what each argument is."""
         if hasattr(self, "_lstm"):
             raise TypeError("stream: __init__ was called before, make a new Stream")
-        if not isinstance(lstm, LSTM):
+        if not isinstance(lstm, Weights):
             raise TypeError(f"lstm: must be an LSTM, got {describe(lstm)}")
         if lstm.bidirectional:
             raise ValueError("stream: a bidirectional LSTM needs whole sequences, use the LSTM")
@@ -130,8 +131,10 @@ class Stream(_core.Stream):
 
     def _source(self) -> LSTM:
         """An LSTM with the weights that run here: `lstm` itself unless they were replaced."""
-        same = self._lstm._model is self._model
-        return self._lstm if same else with_model(self._lstm, self._model)
+        lstm = self._lstm
+        if lstm._model is self._model:
+            return lstm
+        return assemble(type(lstm), lstm._config, self._model)
 
 
 def _restore(kind: type[Stream], lstm: LSTM, batch_size: int, state: State) -> Stream:

@@ -113,7 +113,7 @@ Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in
   a.h_n = out.h.data();
   a.c_n = out.c.data();
   a.cells = {out.cells.data(), k.batch * cells_row, cells_row, nullptr};
-  forward(model, a, scratch);
+  forward(model, a, scratch, cellgate::default_executor());
   return out;
 }
 

@@ -7,14 +7,16 @@
 #include <vector>
 
 #include "check.hpp"
+#include "threads/barrier.hpp"
+#include "threads/cpus.hpp"
+#include "threads/executor.hpp"
 #include "threads/openmp.hpp"
-#include "threads/pool.hpp"
 
 namespace {
 
 // Members meet at a barrier, so that this ends only if all run at the same time. The threads they ran on.
 std::vector<std::thread::id> run(int wanted) {
-  cellgate::PoolLease lease(wanted, true);
+  cellgate::Lease lease(cellgate::default_executor(), wanted, true);
   std::vector<std::thread::id> ran(static_cast<std::size_t>(lease.size()));
   cellgate::Barrier barrier;
   auto job = [&](int member) {
@@ -61,7 +63,8 @@ int main() {
   CHECK(!on_openmp(run(4)), "on more threads than OpenMP is set to");
   cellgate::set_num_threads(4);
   // One where the machine is crowded.
-  CHECK(cellgate::PoolLease(4).size() <= 3, "more threads than OpenMP's beside them");
+  CHECK(cellgate::Lease(cellgate::default_executor(), 4).size() <= 3,
+        "more threads than OpenMP's beside them");
   cellgate::set_num_threads(2);
   CHECK(!on_openmp(run(2)), "OpenMP is set to more threads than are allowed");
   cellgate::set_num_threads(3);

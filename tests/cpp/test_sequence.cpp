@@ -3,6 +3,7 @@
 // usage: test_sequence STORED [ISA | --write]
 #include "model_cases.hpp"
 #include "stored.hpp"
+#include "threads/cpus.hpp"
 #include "threads/plan.hpp"
 
 namespace {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "model_cases.hpp"
+#include "threads/cpus.hpp"
 #include "threads/plan.hpp"
 
 namespace {
@@ -30,12 +31,12 @@ void check_barrier() {
 void check_pool() {
   for (int round = 0; round < 500; ++round) {
     const int wanted = 1 + round % 5;
-    cellgate::PoolLease lease(wanted);
+    cellgate::Lease lease(cellgate::default_executor(), wanted);
     std::vector<int> ran(static_cast<std::size_t>(lease.size()));
     auto job = [&](int member) { ++ran[static_cast<std::size_t>(member)]; };
     lease.run(lease.size(), job);
     for (const int n : ran) CHECK(n == 1, "a member ran %d times", n);
-    cellgate::PoolLease second(wanted);
+    cellgate::Lease second(cellgate::default_executor(), wanted);
     CHECK(wanted == 1 || second.size() == 1, "the pool was lent twice");
   }
 }

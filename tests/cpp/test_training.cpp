@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "stored.hpp"
+#include "threads/cpus.hpp"
 #include "threads/plan.hpp"
 #include "training_run.hpp"
 

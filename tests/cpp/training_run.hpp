@@ -140,14 +140,14 @@ class TrainingRun {
     const Fenced<S> tape(
         cellgate::Tape<S>(model_, k_.batch, k_.steps, offsets_.back(), forward.training, nullptr).size());
     forward.tape = tape.data();
-    cellgate::forward(model_, forward, scratch);
+    cellgate::forward(model_, forward, scratch, cellgate::default_executor());
     results_ = {{"y", y_.take()}, {"h", h_n_.take()}, {"c", c_n_.take()}, {"cells", cells_.take()}};
     CHECK(y_.padding_is_zero() && cells_.padding_is_zero(), "%s: padding of the outputs", k_.name);
 
     const std::vector<S> recorded = tape.take(), y = y_.memory().take();
     std::vector<Fenced<S>> parameters;
     cellgate::BackwardArgs<S> backward = gradients(forward, parameters);
-    cellgate::backward(model_, backward, scratch);
+    cellgate::backward(model_, backward, scratch, cellgate::default_executor());
     CHECK(same_bits(tape.take(), recorded), "%s: the tape was written", k_.name);
     CHECK(same_bits(y_.memory().take(), y), "%s: y was written", k_.name);
     if (!way_.no_d_x) {

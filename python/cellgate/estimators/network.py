@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..lstm import Float, State
     from ..optim import Adam
+    from ..weights import Float, State
 
     Readout: TypeAlias = Literal["step", "last", "mean"]
     # What the head put out -> the loss, and its derivative by that.

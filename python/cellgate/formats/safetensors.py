@@ -7,36 +7,32 @@ package touches the format of the tensors; what its header says of our key is re
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 from typing import TYPE_CHECKING
 
-from ..config import checked_config
-from ..lstm import from_parameters
+from safetensors import SafetensorError
+from safetensors.numpy import load as deserialize
+from safetensors.numpy import save as serialize
+
+from ..config import DEFAULTS, Config, checked_config
 from ..parameters import checked_parameters
-from . import checked_path
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..config import Config
-    from ..lstm import LSTM
     from ..parameters import Parameters
 
 METADATA_KEY = "cellgate"
 FORMAT_VERSION = 1
 
 
-def save(path: str | os.PathLike[str], config: Config, parameters: Parameters) -> None:
+def write(path: str, config: Config, parameters: Parameters) -> None:
     """Write to a new file beside `path` and move it there, so that no half file is ever seen."""
-    import json
-    import shutil
-
-    from safetensors.numpy import save as serialize
-
-    target = os.path.realpath(checked_path(path))
     text = json.dumps({"format_version": FORMAT_VERSION, **config._asdict()})
     data = serialize(dict(parameters), metadata={METADATA_KEY: text})
-
+    target = os.path.realpath(path)
     temporary = f"{target}.{os.urandom(8).hex()}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -46,13 +42,15 @@ def save(path: str | os.PathLike[str], config: Config, parameters: Parameters) -
         with contextlib.suppress(FileNotFoundError):  # a file that is replaced keeps its mode
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):  # it may never have been made; the first error counts
             os.remove(temporary)
+        if isinstance(error, OSError) and error.filename == temporary:
+            raise OSError(error.errno, error.strerror, path) from None
         raise
 
 
-def load(path: str) -> LSTM:
+def read(path: str) -> tuple[Config, Parameters]:
     """Read and verify everything before anything is built from it."""
     with open(path, "rb") as file:
         data = file.read()
@@ -68,18 +66,13 @@ def load(path: str) -> LSTM:
             f"{path}: num_layers is {config.num_layers}, but it holds {len(parameters)} tensors"
         )
     try:
-        return from_parameters(config, checked_parameters(config, parameters, path))
+        return config, checked_parameters(config, parameters, path)
     except TypeError as error:
         raise ValueError(str(error)) from None
 
 
 def _parse(path: str, data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     """The tensors and the metadata of a safetensors file."""
-    import json
-
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as deserialize
-
     try:
         tensors = deserialize(data)
     except KeyError as error:  # a type that the package knows and NumPy does not
@@ -92,8 +85,6 @@ def _parse(path: str, data: bytes) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _read_config(path: str, text: str) -> Config:
-    import json
-
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -105,13 +96,18 @@ def _read_config(path: str, text: str) -> Config:
         raise ValueError(
             f"{path}: has format version {version!r}; this cellgate reads {FORMAT_VERSION}"
         )
-    from ..config import Config
-
-    if wrong := set(Config._fields) ^ set(values):
-        raise ValueError(
-            f"{path}: its configuration lacks or does not know {', '.join(sorted(wrong))}"
-        )
+    # An option that came later than the file has its default; one that this version does not know
+    # would change the results.
+    options = {**DEFAULTS, **values}
+    faults = [f"lacks {name}" for name in Config._fields if name not in options]
+    faults += [
+        f"has the unknown option {name!r} (was it written by a newer cellgate?)"
+        for name in options
+        if name not in Config._fields
+    ]
+    if faults:
+        raise ValueError(f"{path}: its configuration {' and '.join(faults)}")
     try:
-        return checked_config(**values)
+        return checked_config(**options)
     except (TypeError, ValueError, MemoryError) as error:
         raise ValueError(f"{path}: its configuration is invalid: {error}") from None

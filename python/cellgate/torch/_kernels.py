@@ -5,13 +5,11 @@ Registered by _operators.py; calls _packing.py and the core. Tensors go in and o
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 
-from .._core import Model
+from .. import _core
 from ._packing import config_of, packed
 
 if TYPE_CHECKING:
@@ -45,13 +43,20 @@ class Call(NamedTuple):
         """The sizes."""
         return config_of(self.weights, self.bias, self.num_layers, self.bidirectional)
 
-    def state(self) -> tuple[Any, Any] | None:
-        """The initial state as the core takes it."""
-        return None if self.h0 is None else (array(self.h0), array(self.c0))
+    def of_core(self) -> _core.Call:
+        """The arrays, as the core takes them."""
+        return _core.Call(
+            x=array(self.x),
+            state=None if self.h0 is None else (array(self.h0), array(self.c0)),
+            batch_first=self.batch_first,
+            batch_sizes=array(self.batch_sizes),
+        )
 
-    def training(self) -> tuple[float, int, int]:
-        """Probability of a drop, seed, and interval of checkpoints (none)."""
-        return (0.0, 0, 0) if self.seed is None else (self.dropout, int(self.seed), 0)
+    def training(self) -> _core.Training:
+        """Dropout, if it acts."""
+        return (
+            _core.Training() if self.seed is None else _core.Training(self.dropout, int(self.seed))
+        )
 
     def plane(self) -> tuple[Any, Any, tuple[Any, ...]]:
         """B, valid rows of all steps, and the shape of x without I; they may be symbolic."""
@@ -63,7 +68,7 @@ class Call(NamedTuple):
 
 
 def checked(*arguments: Any) -> Call:
-    """Without what only a `Call` that nobody's module makes could have."""
+    """The arguments, refused if cellgate.torch.LSTM would not have passed them."""
     call = Call(*arguments)
     if (call.h0 is None) != (call.c0 is None):
         raise ValueError("h0, c0: must be given both or neither")
@@ -79,12 +84,9 @@ def array(tensor: Tensor | None) -> Any:
     return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
-def tensors(*arrays: Any) -> Any:
-    """The same memory as tensors."""
-    return tuple(torch.from_numpy(a) for a in arrays)
-
-
 # ---- with memory -------------------------------------------------------------------------------
+# Results are tensors of PyTorch's own, into which the core writes: memory of NumPy's needs Python
+# to be released, and autograd's threads may hold it until there is no Python any more.
 
 
 def lstm_cpu(*arguments: Any) -> Three:
@@ -92,96 +94,65 @@ def lstm_cpu(*arguments: Any) -> Three:
     call = checked(*arguments[:11])
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
-    y, (h, c), *_ = packed(call.weights, call.config()).forward(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
-    )
-    result: Three = tensors(y, h, c)
-    return result
+    results = lstm_fake(*arguments)
+    model = packed(call.weights, call.config())
+    model.forward(call.of_core(), return_cells=False, out=tuple(map(array, results)))
+    return results
 
 
 def record_cpu(*arguments: Any) -> Four:
     """Forward pass that keeps a tape."""
     call, promised = checked(*arguments[:11]), arguments[11]
-    y, (h, c), _, tape = packed(call.weights, call.config()).record(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
-        *call.training(),
-    )
-    if tape.size != promised:
-        raise ValueError(f"tape_size: must be {tape.size}, got {promised}")
-    result: Four = tensors(y, h, c, tape)
-    return result
+    if promised != (size := tape_size(call)):
+        raise ValueError(f"tape_size: must be {size}, got {promised}")
+    results = record_fake(*arguments)
+    model = packed(call.weights, call.config())
+    out = tuple(map(array, results))
+    model.record(call.of_core(), call.training(), return_cells=False, out=out)
+    return results
 
 
 def backward_cpu(*arguments: Any) -> list[Tensor]:
     """Gradients of the weights, of h0 and c0 if given, of x if wanted."""
     call = checked(*arguments[:11])
     y, tape, d_y, d_h, d_c, input_gradient = arguments[11:]
-    d_x, d_state, d_weights = packed(call.weights, call.config()).backward(
+    results = backward_fake(*arguments)
+    rest = iter(map(array, results))
+    d_weights = tuple(next(rest) for _ in call.weights)
+    d_h0, d_c0 = (None, None) if call.h0 is None else (next(rest), next(rest))
+    packed(call.weights, call.config()).backward(
         array(tape),
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        array(call.batch_sizes),
-        *call.training(),
-        array(y),
-        array(d_y),
-        array(d_h),
-        array(d_c),
-        None,
-        input_gradient,
-        None,
+        call.of_core(),
+        call.training(),
+        _core.Derivatives(
+            output=array(y),
+            d_output=array(d_y),
+            d_h=array(d_h),
+            d_c=array(d_c),
+            input_gradient=input_gradient,
+        ),
+        out=(next(rest, None), d_h0, d_c0, d_weights),
     )
-    arrays: list[Any] = [*d_weights.values()]
-    if call.h0 is not None:
-        arrays += d_state
-    if input_gradient:
-        arrays.append(d_x)
-    return [*tensors(*arrays)]
+    return results
 
 
 # ---- without: shapes only ----------------------------------------------------------------------
 
 
-@functools.cache
-def _tape_constants(dtype: Any) -> tuple[int, int]:
-    """The size of an empty tape, and the number of lanes, to a multiple of which H is padded."""
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    zeros = [np.zeros((4, 1), dtype)] * 2 + [np.zeros(4, dtype)] * 2
-    model = Model(1, 1, 1, True, False, 0, dtype, dict(zip(names, zeros, strict=True)))
-    empty = model.tape_size(0, 0, 0, False, 0)
-    return empty, (model.tape_size(0, 64, 0, False, 0) - empty) // 64
-
-
 def tape_size(call: Call) -> Any:
-    """What `Model.tape_size` says, but of sizes that may be symbolic; `record_cpu` checks it."""
+    """The size of the tape of a call, whose rows may be symbolic; `record_cpu` checks it."""
     config = call.config()
     batch, valid, _ = call.plane()
-    empty, lanes = _tape_constants(config.dtype)
-    hidden = -(-config.hidden_size // lanes) * lanes
-    line = 64 // np.dtype(config.dtype).itemsize  # each part begins on a cache line
+    drops = call.seed is not None and call.dropout > 0
+    spare, line, parts = _core.tape_layout(config.options(), config.dtype, drops)
 
     def rounded(count: Any) -> Any:
         return (count + (line - 1)) // line * line
 
-    layer = rounded(valid * (4 * hidden)) + rounded((batch + valid) * hidden)
-    between = rounded(valid * (config.num_directions * config.output_size))
-    drops = call.seed is not None and call.dropout > 0
-    planes = (config.num_layers - 1) * (2 if drops else 1)
-    return empty + config.num_layers * config.num_directions * layer + planes * between
+    return spare + sum(
+        count * rounded(valid * per_valid + batch * per_batch)
+        for count, per_valid, per_batch in parts
+    )
 
 
 def lstm_fake(*arguments: Any) -> Three:

@@ -5,13 +5,13 @@ Called by the kernels in _operators.py.
 
 from __future__ import annotations
 
-import ctypes
 from typing import TYPE_CHECKING, NamedTuple
 
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .._core import Model
+from .._core import same_bytes
 from ..config import Config
+from ..weights import pack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from .._core import Model
+
 
 class Entry(NamedTuple):
     """A packed model and what it was packed from."""
 
     config: Config
     copies: list[Tensor]
+    places: list[tuple[int, int]]  # address and bytes of each copy, the last first
+    kinds: list[Any]  # what `_kinds` says of the copies
     model: Model
 
-
-# Several times as fast as a comparison by PyTorch or NumPy where the weights are few. PyDLL keeps
-# the GIL: no other thread can give a tensor other memory while it is read.
-_memcmp = ctypes.PyDLL(None).memcmp
-_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
 # Under the first weight of each model, so that an entry goes when the weights go. Whether it still
 # holds is told by the values alone: version counters miss writes through `.data`, and an address
@@ -68,36 +67,29 @@ def packed(weights: Sequence[Tensor], config: Config) -> Model:
     key = weights[0]  # as it is: a contiguous copy would take its entry with it
     weights = [weight if weight.is_contiguous() else weight.contiguous() for weight in weights]
     entry: Entry | None = _entries.get(key)
-    if entry is not None and entry.config == config and _same_bits(weights, entry.copies):
+    if entry is not None and entry.config == config and _same_bits(weights, entry):
         return entry.model
     # From the copies, not from the weights: should another thread write to those meanwhile, the
     # model is still what the next call compares with.
     copies = [weight.detach().clone() for weight in weights]
     names = [name for name, _ in config.parameter_shapes()]
-    model = Model(
-        config.input_size,
-        config.hidden_size,
-        config.num_layers,
-        config.bias,
-        config.bidirectional,
-        config.proj_size,
-        config.dtype,
-        {name: copy.numpy() for name, copy in zip(names, copies, strict=True)},
-    )
-    _entries[key] = Entry(config, copies, model)
+    arrays = {name: copy.numpy() for name, copy in zip(names, copies, strict=True)}
+    model = pack(config, arrays)
+    places = [(copy.data_ptr(), copy.nbytes) for copy in reversed(copies)]
+    _entries[key] = Entry(config, copies, places, _kinds(copies), model)
     return model
 
 
-def _same_bits(weights: Sequence[Tensor], copies: Sequence[Tensor]) -> bool:
-    """Whether the bytes of contiguous tensors are those of their copies.
+def _kinds(tensors: Sequence[Tensor]) -> list[Any]:
+    return [(tensor.shape, tensor.dtype, tensor.is_cpu) for tensor in tensors]
+
+
+def _same_bits(weights: Sequence[Tensor], entry: Entry) -> bool:
+    """Whether contiguous tensors are as those that the entry was made from.
 
     Backwards, since a step of an optimiser changes everything and the biases, which tell it with
     the least reading, come last.
     """
-    return all(
-        weight.shape == copy.shape
-        and weight.dtype == copy.dtype
-        and weight.is_cpu
-        and _memcmp(weight.data_ptr(), copy.data_ptr(), copy.nbytes) == 0
-        for weight, copy in zip(reversed(weights), reversed(copies), strict=True)
+    return _kinds(weights) == entry.kinds and same_bytes(
+        [weight.data_ptr() for weight in reversed(weights)], entry.places
     )

@@ -1,0 +1,16 @@
+// Memory that one call works in and the next may use again. Used by run and by whoever calls it.
+#pragma once
+
+#include <cstdint>
+
+#include "memory/workspace.hpp"
+
+namespace cellgate {
+
+// Everything a call needs besides its arguments; keep one to make later calls allocate nothing.
+struct Scratch {
+  Workspace memory;
+  std::int64_t steps = 0;  // of all calls so far, see TeamArgs
+};
+
+}  // namespace cellgate

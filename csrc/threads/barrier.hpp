@@ -1,0 +1,28 @@
+// Where the members of a team wait for each other. Used by run, once for each step or wave.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace cellgate {
+
+// Made for many short waits: spins first, then sleeps.
+class Barrier {
+ public:
+  void wait(int members) noexcept;
+
+ private:
+  std::atomic<int> arrived_{0};
+  std::atomic<std::uint32_t> generation_{0};
+  std::atomic<int> sleepers_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+// How long this thread has slept at barriers so far, the spinning before not counted.
+std::chrono::nanoseconds slept_at_barriers() noexcept;
+
+}  // namespace cellgate

@@ -1,0 +1,33 @@
+// A job that observes how its members fare, for Crowding. Used by pool.cpp.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "threads/crowding.hpp"
+#include "threads/executor.hpp"
+
+namespace cellgate {
+
+class Watched {
+ public:
+  Watched(int size, const Job& job) : job_(job), size_(size), begin_(now()) {}
+
+  // Calls what was given, and observes; to be run once, before seen().
+  Job job() { return {call, this}; }
+  Observation seen() const;
+
+ private:
+  static std::chrono::nanoseconds now();
+  static void call(void* given, int member);
+
+  const Job job_;
+  const int size_;
+  const std::chrono::nanoseconds begin_;
+  std::chrono::nanoseconds caller_done_{0};
+  std::atomic<std::int64_t> slept_{0};  // nanoseconds at barriers, sum over members
+  std::atomic<int> interrupted_{0};
+};
+
+}  // namespace cellgate
