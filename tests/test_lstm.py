@@ -57,8 +57,10 @@ def test_numpy_scalars_are_kept_as_plain_values() -> None:
 
 
 def test_dropout_with_one_layer_is_a_warning_at_construction_only(tmp_path: Path) -> None:
-    """As PyTorch has it. What only copies an object, or reads it from a file, does not repeat it."""
-    with pytest.warns(UserWarning, match=r"^dropout: acts between layers, and there is one") as seen:
+    """As in PyTorch. Copying an object, or reading it from a file, does not warn again."""
+    with pytest.warns(
+        UserWarning, match=r"^dropout: acts between layers, and there is one"
+    ) as seen:
         lstm = cellgate.LSTM(2, 3, dropout=0.25)
     assert len(seen) == 1
     assert seen[0].filename == __file__

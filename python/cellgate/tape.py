@@ -271,12 +271,11 @@ class Tape:
 
 def readable_size(nbytes: float) -> str:
     """Three digits and a unit: 3490 bytes are 3.49 kB."""
-    unit = "kB"
-    for unit in ("kB", "MB", "GB", "TB"):
+    for unit in ("kB", "MB", "GB"):
         nbytes /= 1000
         if nbytes < 999.5:  # more is 1e+03 when rounded to three digits
-            break
-    return f"{nbytes:.3g} {unit}"
+            return f"{nbytes:.3g} {unit}"
+    return f"{nbytes / 1000:.3g} TB"
 
 
 def _seed(given: Any) -> int:
