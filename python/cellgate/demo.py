@@ -317,9 +317,7 @@ def _bits(same: bool) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m cellgate demo`."""
     parser.add_argument("--epochs", type=positive, help="train for at most this many (default: 12)")
-    parser.add_argument(
-        "--seed", type=natural, default=0, help="for random numbers (default: 0)"
-    )
+    parser.add_argument("--seed", type=natural, default=0, help="for random numbers (default: 0)")
     parser.add_argument(
         "--output", type=Path, default=Path(), metavar="FOLDER",
         help="where the model and the picture are written; made if absent (default: this folder)",

@@ -5,11 +5,10 @@ sequences.py checks X and y.
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -25,7 +24,7 @@ from .sequences import (
     chunks,
     padded,
 )
-from .training import all_or_nothing, checked_settings, learn_more, random_generator, train
+from .training import TrainedEstimator, all_or_nothing, checked_settings, random_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,26 +33,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from ..lstm import LSTM
 
 # One array (T_i, K) for each sequence with per_step, else one row (1, K): of float64 in the
 # regressor, of indices into classes_ in the classifier.
 Targets: TypeAlias = "list[NDArray[Any]]"
 
 
-class TrainedOnSequences(BaseEstimator):  # type: ignore[misc]
-    """What `fit` leaves, beside the attributes that the classes document."""
-
-    lstm_: LSTM
-    _network: Network
-    _random: np.random.Generator
-    _moments: dict[str, Any] | None  # Adam's, of partial_fit
-
-
 # A dataclass, so that the signatures of both classes, which scikit-learn reads, have these too.
 @dataclass(eq=False, repr=False)
-class SequenceEstimator(TrainedOnSequences):
+class SequenceEstimator(TrainedEstimator):
     """The parameters and methods of both classes; `LSTMRegressor` says what each parameter is."""
+
+    _network: Network = field(init=False)
 
     hidden_size: int = 64
     num_layers: int = 1
@@ -163,12 +154,8 @@ class SequenceEstimator(TrainedOnSequences):
             return self._loss(*held_out)
 
         count = -(-len(targets) // settings.batch_size)
-        history = train(
-            self._network, batches, count, validation_loss if held_out else None,
-            settings, self._random, bool(self.verbose),
-        )  # fmt: skip
-        self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
-        self.n_iter_ = len(history.loss)
+        evaluate = validation_loss if held_out else None
+        self._train(self._network, batches, count, evaluate, settings)
         return self
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
@@ -179,18 +166,11 @@ class SequenceEstimator(TrainedOnSequences):
             targets = self._begin_targets(y, sequences, classes)
             self._begin(sequences)
             self._learn_scales(sequences)
-            self.loss_curve_, self.validation_curve_ = [], []
-            self.best_epoch_ = self.n_iter_ = 0
         else:
             targets = self._later_targets(y, sequences)
         weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
         batches = self._batches(sequences, targets, weight, settings.batch_size)
-        loss, self._moments = learn_more(
-            self._network, self._moments, batches, settings, self._random
-        )
-        self.loss_curve_.append(loss)
-        self.n_iter_ += 1
-        self.best_epoch_ = self.n_iter_
+        self._train_more(self._network, batches, settings)
         return self
 
     def _begin(self, sequences: Sequences) -> None:
