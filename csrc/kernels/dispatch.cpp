@@ -1,8 +1,6 @@
 // Run-time choice of the instruction set.
 #include "kernels/dispatch.hpp"
 
-#include <strings.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -23,15 +21,21 @@ std::string quoted_names(const std::vector<const KernelTable*>& tables) {
   return names;
 }
 
-// Whether these are the same name, whatever the case of its letters.
-bool same_name(const std::string& given, const char* name) { return strcasecmp(given.c_str(), name) == 0; }
+// ASCII only: instruction sets have no other letters in their names, and the locale has no say in it.
+std::string lower_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
 
 const KernelTable& named(const char* argument, const std::string& name) {
+  const std::string wanted = lower_case(name);
   for (const KernelTable* table : supported_kernel_tables()) {
-    if (same_name(name, table->name)) return *table;
+    if (wanted == table->name) return *table;
   }
   bool built = false;
-  for (const KernelTable* table : built_kernel_tables()) built |= same_name(name, table->name);
+  for (const KernelTable* table : built_kernel_tables()) built |= wanted == table->name;
   throw std::invalid_argument(std::string(argument) + ": must be one of " +
                               quoted_names(supported_kernel_tables()) + " on this CPU, got '" +
                               printable(name) +

@@ -7,7 +7,7 @@ _Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 _State: TypeAlias = tuple[_Float, _Float]
 _Out: TypeAlias = NDArray[Any] | None  # to write into; None: a new array
 
-version: str
+__version__: str
 
 def build_info() -> dict[str, Any]: ...
 def active_isa() -> str: ...
@@ -25,7 +25,7 @@ def _activation(name: str, x: _Float) -> _Float: ...
 def _set_split(split: str) -> None: ...
 
 class Call(NamedTuple):
-    x: ArrayLike
+    x: ArrayLike | None = None
     state: tuple[ArrayLike, ArrayLike] | None = None
     lengths: ArrayLike | None = None
     reset: ArrayLike | None = None
@@ -48,7 +48,7 @@ class Derivatives(NamedTuple):
 
 # What Call holds, without its names
 _Call: TypeAlias = tuple[
-    ArrayLike,
+    ArrayLike | None,
     tuple[ArrayLike, ArrayLike] | None,
     ArrayLike | None,
     ArrayLike | None,
@@ -65,10 +65,15 @@ class Model:
     ) -> None: ...
     def parameters(self) -> dict[str, _Float]: ...
     @overload
-    def forward(self, call: _Call, return_cells: Literal[False]) -> tuple[_Float, _State]: ...
+    def forward(
+        self,
+        call: _Call,
+        return_cells: Literal[False],
+        out: tuple[_Out, _Out, _Out] | None = None,
+    ) -> tuple[_Float, _State]: ...
     @overload
     def forward(
-        self, call: _Call, return_cells: bool
+        self, call: _Call, return_cells: bool, out: tuple[_Out, _Out, _Out] | None = None
     ) -> tuple[_Float, _State] | tuple[_Float, _State, _Float]: ...
     def copied(self, call: _Call) -> _Call: ...
     def tape_size(
