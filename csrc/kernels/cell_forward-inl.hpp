@@ -9,9 +9,9 @@
 
 namespace {
 
-// From the sums of the gates to the output, in two passes over the rows: in one pass each row would be one long
-// chain of dependent instructions, and the processor's window holds too few rows to overlap them. Each half
-// is short enough to overlap with the same half of the next rows.
+// From the sums of the gates to the output, in two passes over the rows: in one pass each row would be one
+// long chain of dependent instructions, and the processor's window holds too few rows to overlap them. Each
+// half is short enough to overlap with the same half of the next rows.
 template <class S, int R>
 CELLGATE_INLINE void cell_tail(const Tile<S, R>& sums, const cellgate::CellForwardArgs<S>& args,
                                std::int64_t row, std::int64_t block) {
@@ -107,8 +107,8 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
   for (int u = 0; u < U; ++u) cell_tail(t[u], args, 0, block + u);
 }
 
-// Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. With `first_part` they begin
-// as start_tile says, else with args.partial; with `last_part` the cell follows, else they are left in
+// Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. With `first_part` they
+// begin as start_tile says, else with args.partial; with `last_part` the cell follows, else they are left in
 // args.partial. `next` is the panel that is read after this one.
 template <class W, class S>
 CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<W, S>& product,
