@@ -38,7 +38,6 @@ class Model {
     return layers_[static_cast<std::size_t>(layer * config_.directions() + direction)];
   }
   std::int64_t lanes() const { return kernels_.lanes; }
-  static constexpr double scalar_bytes() { return sizeof(S); }
   std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
   std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
