@@ -69,6 +69,13 @@ Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weight
 }
 
 template <class S>
+void Model<S>::require_trainable() const {
+  if (kernels_.trains()) return;
+  throw std::invalid_argument(std::string("weights: must be stored as ") + name_of(weight_type_of<S>()) +
+                              " to be trained, got " + name_of(kernels_.weights));
+}
+
+template <class S>
 void Model<S>::unpack(std::int64_t layer, std::int64_t direction, const MutableLayerWeights<S>& to) const {
   const PackedLayer<S>& from = this->layer(layer, direction);
   const std::int64_t hidden = config_.hidden_size;
