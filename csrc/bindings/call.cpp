@@ -10,9 +10,9 @@ PyObject* const* items(py::handle tuple, const char* argument, const char* type,
   return reinterpret_cast<PyTupleObject*>(tuple.ptr())->ob_item;
 }
 
-PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count) {
+PyObject* const* new_arrays() {
   static PyObject* const none[] = {Py_None, Py_None, Py_None, Py_None};
-  return out.is_none() ? none : items(out, "out", wanted, count);
+  return none;
 }
 
 GivenTraining::GivenTraining(py::handle training) {

@@ -13,7 +13,7 @@ namespace cellgate::python {
 
 namespace py = pybind11;
 
-constexpr int kMostArguments = 3;
+constexpr int kMostArguments = 2;
 
 struct Signature {
   const char* method;

@@ -27,7 +27,7 @@ class PyModel : public MustBeInitialised {
   PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle call, py::handle return_cells, py::handle out) const;
+  py::tuple forward(py::handle call, py::handle return_cells) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

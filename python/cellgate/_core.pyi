@@ -7,6 +7,8 @@ _Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 _State: TypeAlias = tuple[_Float, _Float]
 _Out: TypeAlias = NDArray[Any] | None  # to write into; None: a new array
 
+__version__: str
+
 def build_info() -> dict[str, Any]: ...
 def active_isa() -> str: ...
 def option_table() -> tuple[tuple[str, type[int | bool], int | bool | None, int | bool], ...]: ...
@@ -23,7 +25,7 @@ def _activation(name: str, x: _Float) -> _Float: ...
 def _set_split(split: str) -> None: ...
 
 class Call(NamedTuple):
-    x: ArrayLike
+    x: ArrayLike | None = None
     state: tuple[ArrayLike, ArrayLike] | None = None
     lengths: ArrayLike | None = None
     reset: ArrayLike | None = None
@@ -46,7 +48,7 @@ class Derivatives(NamedTuple):
 
 # What Call holds, without its names
 _Call: TypeAlias = tuple[
-    ArrayLike,
+    ArrayLike | None,
     tuple[ArrayLike, ArrayLike] | None,
     ArrayLike | None,
     ArrayLike | None,

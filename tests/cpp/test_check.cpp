@@ -117,7 +117,7 @@ void test_what_can_be_read_in_place() {
   CHECK(readable(Array("x", {2, 3}).with_strides({-40, 4})), "rows backwards");
   CHECK(readable(Array("x", {2, 3}).with_strides({0, 4})), "one row twice");
   CHECK(readable(Array("x", {2, 1}).with_strides({8, 999})), "the stride of one element does not matter");
-  CHECK(readable(Array("x", {0, 3}).with_strides({7, 12})) == false, "a last axis that is not contiguous");
+  CHECK(readable(Array("x", {0, 3}).with_strides({7, 12})), "no elements");
   CHECK(!readable(Array("x", {2, 3}).with_strides({12, 8})), "every second element");
   CHECK(!readable(Array("x", {2, 3}).with_strides({13, 4})), "rows that are not aligned");
   CHECK(!readable(Array("x", {2, 3}, Kind::kFloat, 2)), "another width");
