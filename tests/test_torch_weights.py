@@ -295,3 +295,17 @@ def saved(module: Any) -> io.BytesIO:
     torch.save(module, file)
     file.seek(0)
     return file
+
+
+def test_what_autograd_keeps_is_memory_of_pytorchs() -> None:
+    """NumPy's needs Python to be released, which a thread of autograd may outlive."""
+    assert not torch.from_numpy(np.zeros(3)).untyped_storage().resizable()  # how one tells
+    module = make_module(1, "float32", 7, 17, num_layers=2)
+    x = values(2, 5, 3, 7, dtype=torch.float32).requires_grad_()
+    state = tuple(values(3, 2, 3, 17, dtype=torch.float32).requires_grad_() for _ in range(2))
+    y, (h, c) = module(x, state)
+    tape = y.grad_fn.saved_tensors[6]  # after the five of the call and y
+    assert tape.dim() == 1
+    (y.sum() + h.sum() + c.sum()).backward()
+    found = [y, h, c, x.grad, *(s.grad for s in state), *(w.grad for w in module.parameters())]
+    assert all(tensor.untyped_storage().resizable() for tensor in (*found, tape))
