@@ -297,15 +297,16 @@ def saved(module: Any) -> io.BytesIO:
     return file
 
 
-def test_what_autograd_keeps_is_memory_of_pytorchs() -> None:
+def test_what_autograd_keeps_is_memory_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy's needs Python to be released, which a thread of autograd may outlive."""
-    assert not torch.from_numpy(np.zeros(3)).untyped_storage().resizable()  # how one tells
     module = make_module(1, "float32", 7, 17, num_layers=2)
     x = values(2, 5, 3, 7, dtype=torch.float32).requires_grad_()
-    state = tuple(values(3, 2, 3, 17, dtype=torch.float32).requires_grad_() for _ in range(2))
-    y, (h, c) = module(x, state)
-    tape = y.grad_fn.saved_tensors[6]  # after the five of the call and y
-    assert tape.dim() == 1
+    wrapped = []
+    real = torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda a: wrapped.append(a) or real(a))
+    y, (h, c) = module(x)
     (y.sum() + h.sum() + c.sum()).backward()
-    found = [y, h, c, x.grad, *(s.grad for s in state), *(w.grad for w in module.parameters())]
-    assert all(tensor.untyped_storage().resizable() for tensor in (*found, tape))
+    assert not wrapped
+    with torch.no_grad():
+        module(x)
+    assert len(wrapped) == 3  # results that no graph refers to: this is how one would see it
