@@ -39,12 +39,7 @@ class Argument {
   void make(const Shape& shape);
   // The array that the caller has for an output, or a new one if `given` is None.
   template <class S>
-  void take_or_make(py::handle given, const char* name, const Shape& shape) {
-    if (given.is_none()) return make<S>(shape);
-    take_output(given, name, sizeof(S));
-    require_contiguous_output(view_, sizeof(S), shape);
-    advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
-  }
+  void take_or_make(py::handle given, const char* name, const Shape& shape);
 
   // By NumPy, what run/check.hpp has accepted: as the core can read it, and C-contiguous if `contiguous`.
   template <class S>
@@ -75,6 +70,14 @@ class Argument {
   py::object array_;
   ArrayView view_;
 };
+
+template <class S>
+void Argument::take_or_make(py::handle given, const char* name, const Shape& shape) {
+  if (given.is_none()) return make<S>(shape);
+  take_output(given, name, sizeof(S));
+  require_contiguous_output(view_, sizeof(S), shape);
+  advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
+}
 
 // A state, which must be a pair.
 void take_state(py::handle state, Argument& h, Argument& c);

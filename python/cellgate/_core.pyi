@@ -25,7 +25,7 @@ def _activation(name: str, x: _Float) -> _Float: ...
 def _set_split(split: str) -> None: ...
 
 class Call(NamedTuple):
-    x: ArrayLike | None = None
+    x: ArrayLike | None
     state: tuple[ArrayLike, ArrayLike] | None = None
     lengths: ArrayLike | None = None
     reset: ArrayLike | None = None
@@ -65,15 +65,10 @@ class Model:
     ) -> None: ...
     def parameters(self) -> dict[str, _Float]: ...
     @overload
-    def forward(
-        self,
-        call: _Call,
-        return_cells: Literal[False],
-        out: tuple[_Out, _Out, _Out] | None = None,
-    ) -> tuple[_Float, _State]: ...
+    def forward(self, call: _Call, return_cells: Literal[False]) -> tuple[_Float, _State]: ...
     @overload
     def forward(
-        self, call: _Call, return_cells: bool, out: tuple[_Out, _Out, _Out] | None = None
+        self, call: _Call, return_cells: bool
     ) -> tuple[_Float, _State] | tuple[_Float, _State, _Float]: ...
     def copied(self, call: _Call) -> _Call: ...
     def tape_size(
