@@ -28,7 +28,7 @@ NAME = "T25 B1 I=H=512"
 PAUSES = (0, 0.002, 0.01, 0.05)  # seconds between a rival's last call and our first
 CALLS = 20  # of a turn, the rival's and ours
 RIVALS = {"onnxruntime": "run", "torch": "nn.LSTM", "openvino": "batch first"}
-ROUNDS = int(os.environ.get("R", 15))
+ROUNDS = 15
 REST = 0.1  # seconds after which no thread of anyone spins
 TURN = 0.5  # seconds
 
