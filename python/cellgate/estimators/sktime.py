@@ -45,10 +45,10 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
 
     Notes
     -----
-    For one series; steps are taken to be equally long. The horizon may leave out steps, but all of
-    its steps must follow the last known one. `update` calls `LSTMForecaster.partial_fit`.
-    Quantiles other than those of `levels` are interpolated and extrapolated along the quantiles of a
-    normal distribution. A step ahead without exogenous values gets those of the step before.
+    For one series; steps are taken to be equally long. The horizon may leave out steps, but all
+    must follow the last known one. `update` calls `LSTMForecaster.partial_fit`. Quantiles other
+    than those of `levels` are interpolated and extrapolated along those of a normal distribution.
+    A step ahead without exogenous values gets those of the step before.
 
     Examples
     --------
