@@ -97,7 +97,8 @@ const Kernels<S>& kernels(const KernelTable& table, WeightType type) {
       break;
 #include "kernels/weight_types.def"
   }
-  throw std::invalid_argument("weights: are of a type for another dtype of the model");
+  throw std::invalid_argument(std::string("weights: ") + name_of(type) + " is not a type for a model of " +
+                              name_of(weight_type_of<S>()));
 }
 
 template const Kernels<float>& kernels(const KernelTable&, WeightType);

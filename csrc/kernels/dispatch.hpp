@@ -25,7 +25,7 @@ const KernelTable& active_kernel_table();
 // `text` with bytes other than printable ASCII as \\xhh: what an error message may quote.
 std::string printable(const std::string& text);
 
-// The functions for weights of one type, whose S this must be.
+// The functions for weights of one type. Throws std::invalid_argument unless weight_types.def has it with S.
 template <class S>
 const Kernels<S>& kernels(const KernelTable& table, WeightType type = weight_type_of<S>());
 

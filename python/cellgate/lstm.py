@@ -227,8 +227,9 @@ class LSTM(Weights):
             raise TypeError(f'padding: must be "zero", got {describe(padding)}')
         if padding != "zero":
             raise ValueError(f'padding: must be "zero", got {padding!r}')
-        return_cells = check_bool("return_cells", return_cells)
-        # A plain tuple in the order of _core.Call, which takes longer to make than the core to read.
+        if return_cells is not False:
+            return_cells = check_bool("return_cells", return_cells)
+        # A plain tuple in the order of _core.Call, which would take longer to make.
         call = (x, state, lengths, reset, self._config.batch_first, None)
         return self._model.forward(call, return_cells)
 
