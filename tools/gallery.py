@@ -23,12 +23,13 @@ NAMES = (
 )
 HEAD = """# Gallery: six applications on real data
 
-Each application is one program in `examples/`, meant to be copied together with `report.py` and the
-files whose names begin with its own. Every table is of a full run, unless it says otherwise: the metric
-on held-out data, as the mean over the seeds [lowest .. highest], beside methods without an LSTM.
-Methods that use cellgate are marked *, the best figure is bold. Some runs shared the machine with other
-work: their times are upper bounds. After `pip install '.[examples]'`, `python examples/NAME.py` repeats
-a run (`--quick` takes about a minute); `tools/gallery.py` made this page from the files of the runs.
+Each application is one program in `examples/`, meant to be copied together with `report.py` and
+the files whose names begin with its own. Every table is of a full run, unless it says otherwise:
+the metric on held-out data, as the mean over the seeds [lowest .. highest], beside methods
+without an LSTM. Methods that use cellgate are marked *, the best figure is bold. Some runs shared
+the machine with other work: their times are upper bounds. After `pip install '.[examples]'`,
+`python examples/NAME.py` repeats a run (`--quick` takes about a minute); `tools/gallery.py` made
+this page from the files of the runs.
 """
 
 
