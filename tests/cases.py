@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cellgate
 import numpy as np
+import pytest
 from cellgate import reference, reference_backward
 from hypothesis import strategies as st
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 SIZES = (1, 7, 8, 9, 15, 16, 17, 33)  # they straddle the lanes of every instruction set
 DTYPES = ("float32", "float64")
+
+# For tests of options in all combinations: dropout without effect is a warning.
+ignore_dropout_of_one_layer = pytest.mark.filterwarnings(
+    "ignore:dropout. acts between layers:UserWarning"
+)
 
 
 class Case(NamedTuple):

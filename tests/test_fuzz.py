@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import cellgate
 import numpy as np
-from cases import digest
+from cases import digest, ignore_dropout_of_one_layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -198,6 +198,7 @@ option_names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional",
 not_numbers = anything.filter(lambda value: not hasattr(value, "__index__"))
 
 
+@ignore_dropout_of_one_layer
 @settings(max_examples=300)
 @given(
     st.dictionaries(st.sampled_from([*option_names, "dtype", "seed"]), not_numbers, max_size=3),

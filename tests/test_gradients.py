@@ -17,6 +17,7 @@ from cases import (
     difference,
     digest,
     flat,
+    ignore_dropout_of_one_layer,
     make_case,
     make_training,
     trainings,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 both = pytest.mark.parametrize("dtype", DTYPES)
+
+pytestmark = ignore_dropout_of_one_layer
 
 OPTIONS = [
     {"num_layers": layers, "bidirectional": two, "proj_size": proj, "bias": bias}

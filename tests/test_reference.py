@@ -15,6 +15,7 @@ from cases import (
     assert_same_bits,
     cases,
     difference,
+    ignore_dropout_of_one_layer,
     make_case,
     make_training,
     trainings,
@@ -111,6 +112,7 @@ def test_padding_is_not_read() -> None:
 
 
 class TestBackward:
+    @ignore_dropout_of_one_layer
     @settings(max_examples=30)
     @given(trainings("float64"), st.integers(0, 99))
     def test_derivatives_along_any_direction_are_differences(
