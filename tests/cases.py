@@ -10,6 +10,7 @@ import cellgate
 import numpy as np
 from cellgate import reference, reference_backward
 from hypothesis import strategies as st
+from tolerances import assert_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,3 +231,16 @@ def assert_same_bits(actual: Any, wanted: Any) -> None:
         assert left.dtype == right.dtype
         assert left.shape == right.shape
         np.testing.assert_array_equal(bits(left), bits(right))
+
+
+def big_training(dtype: str = "float32", **config: Any) -> Training:
+    """Everything at once, and large enough to be given to several threads."""
+    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, **config}
+    lstm = cellgate.LSTM(64, 96, **options, dtype=dtype, seed=1)
+    case = make_case(lstm, 24, 20, seed=2, with_lengths=True, with_reset=True)
+    return make_training(case, 3)
+
+
+def assert_gradients_within(name: str, actual: Any, wanted: Any) -> None:
+    for left, right in zip(flat(actual), flat(wanted), strict=True):
+        assert_within(name, left, right)
