@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cellgate
 import numpy as np
 from cellgate import reference, reference_backward
+from hypothesis import settings
 from hypothesis import strategies as st
 from tolerances import assert_within
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 SIZES = (1, 7, 8, 9, 15, 16, 17, 33)  # they straddle the lanes of every instruction set
 DTYPES = ("float32", "float64")
+
+
+def examples(count: int) -> settings:
+    """`count` examples in the profile `suite`, in others in proportion to theirs."""
+    default, suite = settings.default, settings.get_profile("suite")
+    assert default is not None
+    return settings(max_examples=max(1, count * default.max_examples // suite.max_examples))
 
 
 class Case(NamedTuple):

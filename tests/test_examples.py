@@ -186,8 +186,15 @@ APPLICATIONS = {
 }
 
 
+CHOSEN = os.environ.get("CELLGATE_APPLICATIONS", ",".join(APPLICATIONS)).split(",")
+
+
+def test_the_chosen_applications_exist() -> None:
+    assert {*CHOSEN} <= {*APPLICATIONS}
+
+
 @needs_applications
-@pytest.mark.parametrize("name", APPLICATIONS)
+@pytest.mark.parametrize("name", CHOSEN)
 def test_application_is_ahead_of_its_baselines(tmp_path: Path, name: str) -> None:
     result = run("--quick", "--output", tmp_path, program=f"{name}.py")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -18,13 +18,14 @@ from cases import (
     big_training,
     difference,
     digest,
+    examples,
     flat,
     make_case,
     make_training,
     trainings,
 )
 from cellgate import _core, reference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_isa import WITHOUT_FMA, python
 from tolerances import assert_within
@@ -42,7 +43,7 @@ OPTIONS = [
 
 class TestOracle:
     @both
-    @settings(max_examples=400)
+    @examples(400)
     @given(st.data())
     def test_any_case(self, dtype: str, data: st.DataObject) -> None:
         training = data.draw(trainings(dtype))

@@ -7,7 +7,8 @@ from typing import Any
 
 import cellgate
 import pytest
-from hypothesis import given, settings
+from cases import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch_cases import (
     DTYPES,
@@ -68,7 +69,7 @@ class TestAgainstTorch:
     def test_anything_in_float64(self, call: Call, wanted: set[int]) -> None:
         check(call, "float64", sorted(wanted))
 
-    @settings(max_examples=30)
+    @examples(30)
     @given(call=calls("float32"), wanted=st.sets(st.integers(0, 2), min_size=1))
     def test_anything_in_float32(self, call: Call, wanted: set[int]) -> None:
         check(call, "float32", sorted(wanted))
