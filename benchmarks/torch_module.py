@@ -17,7 +17,8 @@ class Torch(Rival):
 
     Dynamo does not look into an nn.LSTM: `compile` runs what lies around it. `compile fullgraph`
     sets the switch that makes it look (allow_rnn). A PackedSequence is made within the timed call
-    and, as another variant, before it.
+    and, as another variant, before it; a third variant computes the padding too and ignores it,
+    which gives the same gradients of the parameters where there is one direction.
     """
 
     library = "torch"
@@ -26,7 +27,8 @@ class Torch(Rival):
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
         if row.shape.shortest:
-            return ("PackedSequence", "packed before")
+            packed = ("PackedSequence", "packed before")
+            return (*packed, "padded") if row.shape.D == 1 else packed
         plain = ("nn.LSTM", "compile nn.LSTM", "compile fullgraph")
         if row.streaming and row.shape.L == row.shape.D == 1:
             return (*plain, "nn.LSTMCell", "compile nn.LSTMCell")
@@ -55,7 +57,7 @@ class Torch(Rival):
         elif self.row.streaming:
             self.reset()
             self.call = self._step(run)
-        elif self.row.shape.shortest:
+        elif self._packs:
             self.call = torch.inference_mode()(lambda x: run(self._pack(x))[0])
         else:
             self.call = torch.inference_mode()(lambda x: run(x)[0])
@@ -89,6 +91,10 @@ class Torch(Rival):
             line = (str(error).strip().splitlines() or [""])[0]
             raise UnavailableError(f"{type(error).__name__}: {line[:120]}") from error
 
+    @property
+    def _packs(self) -> bool:
+        return self.row.shape.shortest > 0 and self.variant != "padded"
+
     def _pack(self, x: Any) -> Any:
         rnn, lengths = self.torch.nn.utils.rnn, self.torch.from_numpy(self.row.shape.lengths())
         if not isinstance(x, self.torch.Tensor):
@@ -118,7 +124,7 @@ class Torch(Rival):
         bias = parameters[-1].detach()[-1:]  # the same memory
         before, after = bias.nextafter(bias + 1), bias.clone()
         d_y = self.torch.from_numpy(self.row.shape.output_gradient())
-        ragged = self.row.shape.shortest > 0
+        ragged = self._packs
         if ragged:
             d_y = self._pack(d_y).data
 
@@ -145,9 +151,12 @@ class Torch(Rival):
         return self._pack(tensor) if self.variant == "packed before" else tensor
 
     def array(self, result: Any) -> np.ndarray:
-        if self.row.shape.shortest:
+        if self._packs:
             pad = self.torch.nn.utils.rnn.pad_packed_sequence
             result = pad(result, total_length=self.row.shape.T)[0]
+        elif self.row.shape.shortest:
+            result = result.detach().clone()
+            result[self.torch.from_numpy(self.row.shape.padding())] = 0
         if self.row.training:
             gradients = (p.grad.numpy() for p in self.lstm.parameters())
             return flat(result.detach().numpy(), gradients)
