@@ -55,7 +55,7 @@ TORCH_RANGE = ["torch==2.5.*", "torch"]
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install, but not into the environment of whoever said `--no-venv`."""
+    """Install, but not into the caller's environment (`--no-venv`)."""
     if session.virtualenv.is_sandboxed:
         session.install(*what)
 

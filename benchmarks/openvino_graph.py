@@ -21,7 +21,7 @@ class OpenVino(Rival):
     LSTMSequence has the batch first. `time first` transposes in the graph what the others get and
     give, which its CPU plugin can leave out; `batch first` gets x transposed beforehand. A step is
     a sequence of one or a cell, with the state in variables inside (`stateful`) or in arrays that
-    two requests read and write in turn (`explicit`).
+    two requests read and write alternately (`explicit`).
     """
 
     library = "openvino"

@@ -15,10 +15,10 @@ from .rows import Row
 class Torch(Rival):
     """torch.nn.LSTM, eager and compiled; LSTMCell too where a step is all there is to do.
 
-    Dynamo does not look into an nn.LSTM: `compile` runs what lies around it. `compile fullgraph`
-    sets the switch that makes it look (allow_rnn). A PackedSequence is made within the timed call
-    and, as another variant, before it; a third variant computes the padding too and ignores it,
-    which gives the same gradients of the parameters where there is one direction.
+    Dynamo does not trace an nn.LSTM: `compile` compiles what lies around it. `compile fullgraph`
+    sets the switch that makes Dynamo trace it (allow_rnn). A PackedSequence is made within the
+    timed call and, as another variant, before it; a third variant computes the padding too and
+    ignores it, which gives the same gradients of the parameters where there is one direction.
     """
 
     library = "torch"
@@ -72,7 +72,7 @@ class Torch(Rival):
             return torch.compile(self.lstm, dynamic=False)
         lstm = self.lstm
 
-        # A frame of its own: Dynamo remembers that it could not look into that of the module.
+        # A frame of its own: Dynamo remembers that it could not trace that of the module.
         def run(*arguments: Any) -> Any:
             return lstm(*arguments)
 
@@ -87,7 +87,7 @@ class Torch(Rival):
                 warnings.simplefilter("ignore")
                 for _ in range(3):
                     self.call(argument)
-        except Exception as error:  # whatever the compiler, or the C++ compiler under it, raises
+        except Exception as error:  # compilers raise many types
             line = (str(error).strip().splitlines() or [""])[0]
             raise UnavailableError(f"{type(error).__name__}: {line[:120]}") from error
 
@@ -165,7 +165,7 @@ class Torch(Rival):
 
 
 class CellgateTorch(Torch):
-    """The drop-in for torch.nn.LSTM, where torch is what it is compared with."""
+    """The drop-in for torch.nn.LSTM, called as torch.nn.LSTM is."""
 
     library = "cellgate.torch"
     packages = ("torch", "cellgate")

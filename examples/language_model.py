@@ -94,7 +94,7 @@ def times_beside_torch(model: LanguageModel, sizes: Sizes, text: np.ndarray, tab
 
     weights = plain_weights(model)
     weights["output.weight"] = weights["embedding.weight"]
-    plain = []  # nobody would keep the weight drop when training has ended
+    plain = []  # without weight drop, which acts in training only
     for lstm in (cellgate.torch.LSTM, nn.LSTM):
         plain.append(LanguageModel(kinds, sizes._replace(weight_drop=0.0), lstm).eval())
         plain[-1].load_state_dict(weights)
@@ -240,7 +240,7 @@ def save(path: Path, best: Best) -> None:
 
 
 def serve(output: Path, best: Best, parts: Parts, table: Table) -> None:
-    """Reload the model without torch: it must judge the test part alike, and write."""
+    """Reload the model without torch: the bits for the test part must agree, and it writes text."""
     path = output / "language_model.safetensors"
     save(path, best)
     with tempfile.TemporaryDirectory() as folder:

@@ -75,9 +75,9 @@ class LanguageModel(nn.Module):
     def forward(self, text: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
         x, new = self.dropout(self.embedding(text)), []
         for k, layer in enumerate(self.layers):
-            with parametrize.cached():  # nn.LSTM asks for its weights twice: the same mask, please
+            with parametrize.cached():  # nn.LSTM reads its weights twice: both times the same mask
                 y, final = layer(x, None if state is None else state[k])
-            x = self.dropout(x + y if k else y)  # with the sum, two layers learn as soon as one
+            x = self.dropout(x + y if k else y)  # with the sum, two layers learn as early as one
             new.append(final)
         return self.output(x), new
 

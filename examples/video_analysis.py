@@ -11,8 +11,8 @@ Two tasks, each with labels in pairs that are each other's time reverse:
   footage that a learner of motion has to cope with.)
 
 Every second clip is the one before it, played backwards: the same frames, the opposite label. So
-whatever ignores the order of the frames is right for half of all clips at most. Two such methods
-are the baselines, with the same CNN and as many parameters as ours, each tuned on the validation
+a method that ignores the order of the frames is right for half of all clips at most. Two such
+methods are the baselines, with the same CNN and as many parameters as ours, each tuned on the validation
 part as ours is: a single-frame CNN, whose logits are averaged over the clip, and frame averaging,
 which averages the features of the frames and classifies the mean. Ours is the long-term recurrent
 convolutional network of Donahue et al. 2015, with the loss weighted linearly over the frames as by
@@ -112,7 +112,7 @@ class Network(nn.Module):
         )
         if self.method != "lstm":
             return each.mean()
-        weights = torch.arange(FRAMES, dtype=torch.float32)  # nobody knows the label at first
+        weights = torch.arange(FRAMES, dtype=torch.float32)  # early frames say little
         return (each * weights).mean() / weights.mean()
 
     @torch.no_grad()
@@ -305,7 +305,7 @@ def main() -> int:
         count = sum(p.numel() for network in networks.values() for p in network.parameters())
         counts.append(f"{name} {count:,}")
     table.note(f"Parameters of both networks: {', '.join(counts)}")
-    table.note("Whatever ignores the order of the frames is right for half of the clips at most.")
+    table.note("A method that ignores the order of the frames is right for half of the clips.")
     compare(networks["digits"], *(part[:64] for part in trainers["digits"].test), table)
     table.note(f"Without torch: {serve(networks, trainers, options.output)}")
     draw(options.output / "video_analysis.png", networks, trainers, table)

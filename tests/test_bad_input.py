@@ -12,7 +12,7 @@ from cases import digest
 T, B, I, H = 6, 3, 5, 7  # noqa: E741
 RAGGED = [[1.0, 2.0], [3.0]]
 
-# Whatever the argument: of no use as an array of floats.
+# Not convertible to an array of floats, for every argument.
 NOT_FLOATS = {
     "None in a list": [None],
     "str": "abc",

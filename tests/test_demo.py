@@ -235,7 +235,7 @@ def test_the_picture(tmp_path: Path, weather: demo.Weather) -> None:
 
 
 def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path) -> None:
-    (tmp_path / "matplotlib").mkdir()  # hides the real one, and has nothing in it
+    (tmp_path / "matplotlib").mkdir()  # an empty package that hides the real one
     (tmp_path / "matplotlib" / "__init__.py").touch()
     status, output, _ = call(
         "demo", "--quick", "--epochs", 1, "--output", tmp_path, python_path=tmp_path

@@ -274,7 +274,7 @@ def test_application_says_that_a_package_lacks_the_data(
         ),
     ],
 )
-def test_serving_refuses_options_that_it_would_not_heed(
+def test_serving_refuses_options_that_would_have_no_effect(
     tmp_path: Path, program: str, arguments: list[str], complaint: str
 ) -> None:
     (tmp_path / "MODEL").touch()

@@ -1,4 +1,4 @@
-"""Gradients: against the oracle and differences, and equal in bits whatever is made parallel."""
+"""Gradients: against the oracle and differences, and equal in bits however the work is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients against torch.nn.LSTM and autograd, which also judge the oracle itself."""
+"""Gradients against torch.nn.LSTM and autograd, which the oracle is compared with too."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ class TestAutograd:
             module.zero_grad()
         assert same_bits(*found)
 
-    def test_weights_written_between_forward_and_backward_are_noticed_by_torch(self) -> None:
+    def test_weights_written_between_forward_and_backward_are_an_error_of_torch(self) -> None:
         module = make_module(1, "float32", 7, 17)
         y, _ = module(torch.zeros(3, 2, 7))
         with torch.no_grad():
