@@ -10,10 +10,10 @@ Two tasks, each with labels in pairs that are each other's time reverse:
   time, with gaps between them. (Optical flow is the classical tool for this; here it is the real
   footage that a learner of motion has to cope with.)
 
-Every second clip is the one before it, played backwards: the same frames, the opposite label. So
-a method that ignores the order of the frames is right for half of all clips at most. Two such
-methods are the baselines, with the same CNN and as many parameters as ours, each tuned on the
-validation part as ours is: a single-frame CNN, whose logits are averaged over the clip, and frame averaging,
+Every second clip is the one before it, played backwards: the same frames, the opposite label. So a
+method that ignores the order of the frames is right for half of all clips at most. Two such methods
+are the baselines, with the same CNN and as many parameters as ours, each tuned on the validation
+part as ours is: a single-frame CNN, whose logits are averaged over the clip, and frame averaging,
 which averages the features of the frames and classifies the mean. Ours is the long-term recurrent
 convolutional network of Donahue et al. 2015, with the loss weighted linearly over the frames as by
 Yue-Hei Ng et al. 2015.
