@@ -21,7 +21,11 @@ def installed_objects() -> Path | None:
     """Where `pip install .` left its objects, unless a source of the kernels changed afterwards."""
     for folder in (CSRC.parent / "build").glob(f"cp{sys.version_info[0]}{sys.version_info[1]}-*"):
         objects = [*folder.rglob("kernels.cpp.o")]
-        sources = [*(CSRC / "kernels").iterdir(), CSRC / "isa.cmake"]
+        sources = [
+            *(CSRC / "kernels").iterdir(),
+            CSRC / "isa.cmake",
+            CSRC.parent / "CMakeLists.txt",
+        ]
         newest = max(path.stat().st_mtime for path in sources)
         if objects and min(path.stat().st_mtime for path in objects) > newest:
             return folder
