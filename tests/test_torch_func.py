@@ -95,7 +95,7 @@ class TestFunc:
         different = torch.vmap(lambda row: module(row)[0], randomness="different")(x)
         assert not torch.equal(different[0], different[1])
 
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
     def test_what_there_is_not(self, module: Any) -> None:
         x = values(2, 4, 3, 5, dtype=torch.float64)
         with pytest.raises(NotImplementedError, match="forward-mode"):

@@ -38,7 +38,7 @@ pytestmark = [
     ),
     # What parts of the compiler say of each other.
     pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
 
@@ -362,7 +362,7 @@ class TestExport:
         targets = [node.target for node in program.run_decompositions().graph.nodes]
         assert targets.count(ops.lstm.default) == 2
 
-    @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
     @pytest.mark.filterwarnings("ignore:.*:torch.jit.TracerWarning")
     def test_tracing(self) -> None:
         model = tagger().eval()

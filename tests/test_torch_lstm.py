@@ -293,7 +293,7 @@ class TestAutograd:
         with pytest.raises(RuntimeError, match="differentiated once only"):
             d_x.sum().backward()
 
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
     def test_forward_mode_is_refused(self) -> None:
         module = make_module(1, "float32", 7, 17).requires_grad_(False)
         with torch.autograd.forward_ad.dual_level():
