@@ -10,7 +10,9 @@ import cellgate
 import numpy as np
 import pytest
 from cellgate import reference, reference_backward
+from hypothesis import settings
 from hypothesis import strategies as st
+from tolerances import assert_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,13 @@ DTYPES = ("float32", "float64")
 ignore_dropout_of_one_layer = pytest.mark.filterwarnings(
     "ignore:dropout. acts between layers:UserWarning"
 )
+
+
+def examples(count: int) -> settings:
+    """`count` examples in the profile `suite`, in others in proportion to theirs."""
+    default, suite = settings.default, settings.get_profile("suite")
+    assert default is not None
+    return settings(max_examples=max(1, count * default.max_examples // suite.max_examples))
 
 
 class Case(NamedTuple):
@@ -236,3 +245,16 @@ def assert_same_bits(actual: Any, wanted: Any) -> None:
         assert left.dtype == right.dtype
         assert left.shape == right.shape
         np.testing.assert_array_equal(bits(left), bits(right))
+
+
+def big_training(dtype: str = "float32", **config: Any) -> Training:
+    """Everything at once, and large enough to be given to several threads."""
+    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, **config}
+    lstm = cellgate.LSTM(64, 96, **options, dtype=dtype, seed=1)
+    case = make_case(lstm, 24, 20, seed=2, with_lengths=True, with_reset=True)
+    return make_training(case, 3)
+
+
+def assert_gradients_within(name: str, actual: Any, wanted: Any) -> None:
+    for left, right in zip(flat(actual), flat(wanted), strict=True):
+        assert_within(name, left, right)

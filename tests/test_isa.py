@@ -61,10 +61,12 @@ def test_the_forced_isa_or_else_the_best_is_active() -> None:
     assert set(info["isas_supported"]) <= set(info["isas_built"])
 
 
-def test_every_expected_isa_is_supported() -> None:
-    """CI names in CELLGATE_EXPECT_ISAS what its machine must be able to test."""
-    expected = {name for name in os.environ.get("CELLGATE_EXPECT_ISAS", "").split(",") if name}
-    assert expected <= set(cellgate.build_info()["isas_supported"])
+def test_exactly_the_expected_isas_are_supported() -> None:
+    """CI finds out by itself what its machine can run, and names it in CELLGATE_EXPECT_ISAS."""
+    expected = os.environ.get("CELLGATE_EXPECT_ISAS")
+    if expected is None:
+        pytest.skip("CELLGATE_EXPECT_ISAS is not set")
+    assert {*expected.split(",")} == {*cellgate.build_info()["isas_supported"]}
 
 
 @pytest.mark.parametrize("isa", cellgate.build_info()["isas_supported"])

@@ -83,7 +83,7 @@ class TestForward:
                 setattr(tape, name, 0)
 
     def test_buffers_may_be_reused(self) -> None:
-        """Everything that goes in is copied, of whatever kind it is."""
+        """All arguments are copied, of any type."""
         lstm = cellgate.LSTM(5, 9, 2, bidirectional=True, seed=1)
         case = make_case(lstm, 8, 3, seed=2, with_lengths=True, with_reset=True)
         training = make_training(case, 3)
@@ -126,7 +126,7 @@ class TestUse:
             training.backward(tape)
 
     def test_not_after_the_weights_were_replaced(self) -> None:
-        """Not even by the same ones: whoever loads weights has made the tape meaningless."""
+        """Loading weights invalidates the tape, even if they are the same."""
         training = some_training()
         tape = training.record()
         lstm = training.case.lstm

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-TIMEOUT = 120  # seconds, of whatever could hang
+TIMEOUT = 120  # seconds, of calls that could hang
 
 
 def big_case(seed: int = 2) -> Case:
