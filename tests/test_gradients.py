@@ -22,6 +22,8 @@ from cases import (
     trainings,
 )
 from cellgate import _core, reference
+from cellgate._core import Call, Derivatives
+from cellgate._core import Training as Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_isa import WITHOUT_FMA, python
@@ -455,19 +457,20 @@ class TestPacked:
         valid = np.arange(len(case.x))[:, None] < case.lengths
         sizes = valid.sum(axis=1)
         model, x = lstm._model, case.x[valid]
-        settings = dropout, training.seed, checkpoint
-        y, state, cells, kept = model.record(
-            x, case.state, None, None, False, True, sizes, *settings
-        )
+        call = Call(x, case.state, batch_sizes=sizes)
+        settings = Settings(dropout, training.seed, checkpoint)
+        y, state, cells, kept = model.record(call, settings, True)
         assert_same_bits((y, state, cells), (tape.output[valid], tape.state, tape.cells[valid]))
         d_x, d_state, parameters = model.backward(
-            kept, x, case.state, None, None, False, sizes, *settings, y,
-            training.d_output[valid], *training.d_state, training.d_cells[valid], True, None,
-        )  # fmt: skip
+            kept,
+            call,
+            settings,
+            Derivatives(y, training.d_output[valid], *training.d_state, training.d_cells[valid]),
+        )
         assert_same_bits(d_x, grads.input[valid])
         assert_same_bits((d_state, parameters), (grads.state, grads.parameters))
         if not dropout:
-            y_2, state_2, cells_2 = model.forward(x, case.state, None, None, False, True, sizes)
+            y_2, state_2, cells_2 = model.forward(call, True)
             assert_same_bits((y_2, state_2, cells_2), (y, state, cells))
 
     def test_a_padded_batch_in_another_order_gives_the_same_parameter_gradients(self) -> None:

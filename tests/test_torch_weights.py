@@ -151,8 +151,8 @@ class TestWeights:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = []
-        real = _packing.Model
-        monkeypatch.setattr(_packing, "Model", lambda *a: made.append(a) or real(*a))
+        real = _packing.pack
+        monkeypatch.setattr(_packing, "pack", lambda *a: made.append(a) or real(*a))
         module = make_module(1, "float32", 7, 17)
         x = values(2, 5, 3, 7, dtype=torch.float32)
         with torch.no_grad():

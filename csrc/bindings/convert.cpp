@@ -77,7 +77,7 @@ void Argument::look() {
   const auto* array = py::detail::array_proxy(array_.ptr());
   const auto* type = py::detail::array_descriptor_proxy(array->descr);
   view_.data = array->data;
-  view_.rank = array->nd;
+  view_.rank = array->nd;  // codespell:ignore nd
   view_.shape = array->dimensions;
   view_.strides = array->strides;
   view_.writable = (array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0;

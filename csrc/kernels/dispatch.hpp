@@ -15,7 +15,7 @@ const std::vector<const KernelTable*>& built_kernel_tables();
 // Those whose instructions this CPU and operating system support, best first.
 const std::vector<const KernelTable*>& supported_kernel_tables();
 
-// A supported table by name. Throws std::invalid_argument listing the supported ones.
+// A supported table by name, in upper or lower case. Throws std::invalid_argument listing the supported ones.
 const KernelTable& kernel_table(const std::string& name);
 
 // The table of this process: CELLGATE_ISA if set, else the best supported one. Chosen at the first
