@@ -159,7 +159,7 @@ class TestMemory:
         if grad:
             (y * y).sum().backward()
             arguments, (_, _, d_weights) = seen[-1]
-            assert arguments[1].ctypes.data == x.data_ptr()
+            assert arguments[1].x.ctypes.data == x.data_ptr()
             assert arguments[0].ctypes.data == seen[0][1][3].ctypes.data  # the tape
             assert module.weight_hh_l0.grad.data_ptr() == d_weights["weight_hh_l0"].ctypes.data
 
