@@ -33,7 +33,7 @@ void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
   for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
     const std::int64_t unit = block * lanes, left = args.hidden_size - unit;
     const S* gates = args.gates + block * args.gates_block_stride;
-    S* panels = args.d_panels + block * args.gates_block_stride;
+    S* panels = args.d_panels.of[cellgate::kBias] + block * args.gates_block_stride;
     S* unprojected = args.unprojected
                          ? args.unprojected + block / 4 * args.unprojected_panel_stride + block % 4 * lanes
                          : nullptr;

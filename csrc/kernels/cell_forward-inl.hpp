@@ -58,7 +58,7 @@ CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S
   if (args.preactivation) {
     load_tile(t, args.preactivation + block * args.preactivation_block_stride + row * 4 * lanes, 4 * lanes);
   } else {
-    load_tile(t, args.bias + block * 4 * lanes, 0);
+    load_tile(t, args.units.of[cellgate::kBias] + block * 4 * lanes, 0);
   }
 }
 

@@ -46,6 +46,20 @@ constexpr WeightType weight_type_of<double>() {
   return WeightType::float64;
 }
 
+// Sets of vectors that units have beside their rows of the matrices. Packed, each is [blocks, 4, lanes]: up
+// to four numbers of a unit in the order of the parameter, then zero. parameters.def says what each is the
+// sum of.
+enum UnitSet {
+  kBias,  // where the sums of i, f, g, o begin
+  kUnitSets
+};
+
+// Something of each set; a null pointer where the configuration does not have it.
+template <class T>
+struct UnitVectors {
+  T of[kUnitSets];
+};
+
 // Panels of W. In training, where W = S, panels of gradients too.
 struct PanelsView {
   const void* data = nullptr;     // of W, aligned, from panel 0
@@ -86,8 +100,8 @@ struct CellForwardArgs {
   bool descending;                      // the last block first
   std::int64_t hidden_size;             // out and cells are not written at or beyond it
   const S* preactivation;  // [blocks, preactivation_block_stride] of [rows, 4, lanes]: bias + x W^T;
-  std::ptrdiff_t preactivation_block_stride;  // null: start from `bias` and add the x part here
-  const S* bias;                              // [blocks, 4, lanes]
+  std::ptrdiff_t preactivation_block_stride;  // null: start from the bias and add the x part here
+  UnitVectors<const S*> units;                // each [blocks, 4, lanes]; the bias always
   const S* const* x;        // [rows], each of input_size scalars; read if preactivation is null
   std::ptrdiff_t x_offset;  // scalars added to every row pointer of x
   std::int64_t input_size;
@@ -128,7 +142,8 @@ struct CellBackwardArgs {
   std::ptrdiff_t d_cells_offset;      // scalars added to every row pointer of d_cells
   S* dc;                              // [rows, stride], padded: read, and overwritten with that of c_prev
   std::ptrdiff_t stride;              // of the five above, a multiple of lanes
-  S* d_panels;                        // laid out like gates: d_gates, as the panels of a product read them
+  UnitVectors<S*> d_panels;           // each laid out like gates, the gradient by a set in every row; of the
+                                      //   bias d_gates, as the panels of a product read them
   S* d_rows;                          // [rows, d_rows_stride] of [4, d_rows_gate_stride]: d_gates once more
   std::ptrdiff_t d_rows_stride, d_rows_gate_stride;  // the latter is H padded to whole blocks
   S* unprojected;  // null, or [panels, unprojected_panel_stride] of [rows, 4 * lanes]: receives o * tanh(c)

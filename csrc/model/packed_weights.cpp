@@ -2,6 +2,7 @@
 #include "model/packed_weights.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace cellgate {
@@ -14,24 +15,35 @@ AlignedBuffer<S> copy_of(const S* from, std::int64_t count) {
   return copy;
 }
 
-// The sum of both biases as every sum of a panel begins with it.
+// Packs the vectors of all sets: sums in the order of the table, zero in what is padding.
 template <class S>
-AlignedBuffer<S> packed_bias(const LayerWeights<S>& from, std::int64_t blocks, const GateRows& gate_rows) {
-  const std::int64_t width = 4 * gate_rows.lanes;
-  AlignedBuffer<S> bias(static_cast<std::size_t>(blocks * width));
-  std::fill_n(bias.data(), blocks * width, S(0));
-  const auto element = [](const S* given, std::int64_t at, double absent) {
-    return given ? given[at] : S(absent);
-  };
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    gate_rows(block, [&](std::int64_t row, std::int64_t column, std::int64_t count) {
-      S* to = bias.data() + block * width + column;
-      for (std::int64_t j = 0; j < count; ++j) {
-        to[j] = element(from.b_ih, row + j, Absent::b_ih) + element(from.b_hh, row + j, Absent::b_hh);
-      }
-    });
-  }
-  return bias;
+void pack_vectors(const Config& config, const LayerWeights<S>& from, std::int64_t blocks, std::int64_t lanes,
+                  PackedLayer<S>& to) {
+  const std::int64_t hidden = config.hidden_size, width = 4 * lanes;
+  for_each_vectors(config, [&](const VectorsInfo& info, auto member) {
+    const S* source = info.present ? member(from) : nullptr;
+    if (source) {
+      member(to.given) = copy_of(source, info.per_unit * hidden);
+    } else if (std::isnan(info.absent)) {
+      return;
+    }
+    AlignedBuffer<S>& packed = to.units.of[info.set];
+    const bool first = packed.size() == 0;
+    if (first) {
+      packed = AlignedBuffer<S>(static_cast<std::size_t>(blocks * width));
+      std::fill_n(packed.data(), blocks * width, S(0));
+    }
+    const GateRows rows_of{hidden, lanes, info.per_unit};
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      rows_of(block, [&](std::int64_t row, std::int64_t column, std::int64_t count) {
+        S* at = packed.data() + block * width + column;
+        for (std::int64_t j = 0; j < count; ++j) {
+          const S value = source ? source[row + j] : S(info.absent);
+          at[j] = first ? value : at[j] + value;
+        }
+      });
+    }
+  });
 }
 
 }  // namespace
@@ -55,11 +67,7 @@ Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weight
     to.input_size = config.layer_input_size(static_cast<std::int64_t>(i) / config.directions());
     to.w = pack(from.w_ih, blocks(), to.input_size, kernels_, gate_rows);
     to.r = pack(from.w_hh, blocks(), recurrent, kernels_, gate_rows);
-    to.bias = packed_bias(from, blocks(), gate_rows);
-    if (config.bias) {
-      to.b_ih = copy_of(from.b_ih, 4 * hidden);
-      to.b_hh = copy_of(from.b_hh, 4 * hidden);
-    }
+    pack_vectors(config, from, blocks(), lanes(), to);
     if (config.proj_size) {
       to.projection =
           pack(from.w_hr, projection_panels(), hidden, kernels_, PlainRows{config.proj_size, lanes()});
@@ -82,10 +90,9 @@ void Model<S>::unpack(std::int64_t layer, std::int64_t direction, const MutableL
   const GateRows gate_rows{hidden, lanes()};
   cellgate::unpack(from.w.view(), 0, blocks(), from.input_size, kernels_, gate_rows, to.w_ih);
   cellgate::unpack(from.r.view(), 0, blocks(), config_.output_size(), kernels_, gate_rows, to.w_hh);
-  if (config_.bias) {
-    std::copy_n(from.b_ih.data(), 4 * hidden, to.b_ih);
-    std::copy_n(from.b_hh.data(), 4 * hidden, to.b_hh);
-  }
+  for_each_vectors(config_, [&](const VectorsInfo& info, auto member) {
+    if (info.present) std::copy_n(member(from.given).data(), info.per_unit * hidden, member(to));
+  });
   if (config_.proj_size) {
     cellgate::unpack(from.projection.view(), 0, projection_panels(), hidden, kernels_,
                      PlainRows{config_.proj_size, lanes()}, to.w_hr);

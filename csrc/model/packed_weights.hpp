@@ -11,14 +11,27 @@
 
 namespace cellgate {
 
+// The vectors of units as given, [per_unit * H]: a sum of them cannot be taken apart again.
+template <class S>
+struct GivenVectors {
+#define CELLGATE_VECTORS(member, set, name, shape, condition, absent) AlignedBuffer<S> member;
+#include "model/parameters.def"
+};
+
 template <class S>
 struct PackedLayer {
   std::int64_t input_size = 0;
-  Panels w;                     // [blocks] of depth input_size
-  Panels r;                     // [blocks] of depth P or H
-  AlignedBuffer<S> bias;        // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
-  AlignedBuffer<S> b_ih, b_hh;  // [4H] as given: the sum cannot be taken apart again
-  Panels projection;            // [panels of P columns] of depth H
+  Panels w;                             // [blocks] of depth input_size
+  Panels r;                             // [blocks] of depth P or H
+  UnitVectors<AlignedBuffer<S>> units;  // each [blocks, 4, lanes], or empty; the bias always
+  GivenVectors<S> given;
+  Panels projection;  // [panels of P columns] of depth H
+
+  UnitVectors<const S*> units_view() const {
+    UnitVectors<const S*> view;
+    for (int set = 0; set < kUnitSets; ++set) view.of[set] = units.of[set].data();
+    return view;
+  }
 };
 
 template <class S>

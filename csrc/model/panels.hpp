@@ -11,14 +11,15 @@
 namespace cellgate {
 
 // A matrix of PyTorch's, [rows, depth], beside its panels: calls visit(first row, column of the panel where
-// it stands, rows) for every run of rows that lie side by side in both. Gates: panel p has the units [p *
-// lanes, ...) of gate q in its columns from q * lanes on. Plain: panel p has the rows [p * 4 * lanes, ...).
+// it stands, rows) for every run of rows that lie side by side in both. Gates, or other numbers `per_unit`:
+// panel p has the units [p * lanes, ...) of gate q in its columns from q * lanes on. Plain: panel p has the
+// rows [p * 4 * lanes, ...).
 struct GateRows {
-  std::int64_t hidden_size, lanes;
+  std::int64_t hidden_size, lanes, per_unit = 4;
   template <class Visit>
   void operator()(std::int64_t panel, const Visit& visit) const {
     const std::int64_t unit = panel * lanes, count = std::min(lanes, hidden_size - unit);
-    for (std::int64_t q = 0; q < 4; ++q) visit(q * hidden_size + unit, q * lanes, count);
+    for (std::int64_t q = 0; q < per_unit; ++q) visit(q * hidden_size + unit, q * lanes, count);
   }
 };
 

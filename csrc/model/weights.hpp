@@ -6,6 +6,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/kernel_table.hpp"
 #include "model/config.hpp"
 
 namespace cellgate {
@@ -26,11 +27,31 @@ struct MutableLayerWeights {
 
 constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 
-// What every element of a parameter counts as that a configuration does not have.
-struct Absent {
-#define CELLGATE_PARAMETER(member, name, shape, condition, absent) static constexpr double member = absent;
-#include "model/parameters.def"
+// A row of parameters.def that is vectors of units.
+struct VectorsInfo {
+  UnitSet set;
+  std::int64_t per_unit;  // numbers
+  bool present;
+  double absent;  // what every element counts as if it is not present
 };
+
+// Calls visit(info, member) for all of them, present or not. member(of) is the member of any struct that
+// parameters.def makes.
+template <class Visit>
+void for_each_vectors(const Config& c, const Visit& visit) {
+  constexpr std::int64_t H = 1;
+#define CELLGATE_VECTORS(member, set, name, shape, condition, absent) \
+  visit(VectorsInfo{set, shape, condition, absent}, [](auto& of) -> auto& { return of.member; });
+#include "model/parameters.def"
+}
+
+// Whether the configuration has a parameter in this set, and so a gradient by it.
+inline bool has_vectors(const Config& config, int set) {
+  bool found = false;
+  for_each_vectors(
+      config, [&](const VectorsInfo& info, auto) { found = found || (info.set == set && info.present); });
+  return found;
+}
 
 // N: std::int64_t, or double where sizes may be absurd.
 template <class N>

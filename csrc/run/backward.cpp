@@ -18,7 +18,8 @@ struct DirectionLayout {
   S** d_x = nullptr;                             // [B]
   // As in BackwardTeam:
   S *d_h = nullptr, *d_c = nullptr, *d_output = nullptr;
-  S *d_panels = nullptr, *d_rows = nullptr, *d_projected = nullptr, *unprojected = nullptr;
+  UnitVectors<S*> d_panels{};
+  S *d_rows = nullptr, *d_projected = nullptr, *unprojected = nullptr;
   S *segment_gates = nullptr, *segment_cells = nullptr;  // with checkpoints
   TransposedLayer<S> weights{};
   GradientPanels<S> sums{};
@@ -38,7 +39,10 @@ struct DirectionLayout {
     d_output = arena.take<S>(config.proj_size ? rows * padded : 0);
     // Not a power of two apart, or the rows of a tile would displace each other from the L1 cache.
     d_rows_stride = 4 * padded + kAlignment / static_cast<std::int64_t>(sizeof(S));
-    d_panels = arena.take<S>(chunk * 4 * padded);
+    for (int set = 0; set < kUnitSets; ++set) {
+      const bool wanted = set == kBias || has_vectors(config, set);
+      d_panels.of[set] = wanted ? arena.take<S>(chunk * 4 * padded) : nullptr;
+    }
     d_rows = arena.take<S>(chunk * d_rows_stride);
     d_projected = arena.take<S>(chunk * config.proj_size);
     const std::int64_t output_panels = plain_panels(config.hidden_size, lanes);
@@ -54,11 +58,11 @@ struct DirectionLayout {
     // In one piece, to be cleared at once.
     const std::int64_t w = 4 * padded * input, r = 4 * padded * recurrent;
     const std::int64_t projection = config.proj_size * output_panels * width;
-    sums_size = w + r + 4 * padded + projection;
+    sums_size = w + r + kUnitSets * 4 * padded + projection;
     sums.w = arena.take<S>(sums_size);
     sums.r = sums.w + w;
-    sums.bias = sums.r + r;
-    sums.projection = sums.bias + 4 * padded;
+    for (int set = 0; set < kUnitSets; ++set) sums.units.of[set] = sums.r + r + set * 4 * padded;
+    sums.projection = sums.r + r + kUnitSets * 4 * padded;
     d_input = arena.take<S>(d == 1 ? args.steps * rows * input : 0);
   }
 };
@@ -198,7 +202,9 @@ class Backward : Pass<S, BackwardLayout<S>> {
         gathered};
     this->for_each_direction(thread, [&](std::int64_t d, int member) {
       const BackwardTeam<S>& t = teams_[d];
-      if (member == 0 && t.forward.steps() > 0) std::fill_n(t.sums.bias, 4 * model_.padded_hidden(), S(0));
+      if (member == 0 && t.forward.steps() > 0) {
+        std::fill_n(t.sums.units.of[0], kUnitSets * 4 * model_.padded_hidden(), S(0));
+      }
       if (member == 0 && t.forward.steps() == 0) {
         std::fill_n(t.sums.w, at_.directions[d].sums_size, S(0));
       }

@@ -80,15 +80,16 @@ void unpack_gradients(const Model<S>& model, std::int64_t input_size, const Grad
             added);
   unpack<S>({from.r, nullptr}, blocks.begin, blocks.end, config.output_size(), model.kernels(), gate_rows,
             to.w_hh, added);
-  for (std::int64_t block = blocks.begin; block < (config.bias ? blocks.end : blocks.begin); ++block) {
-    const std::int64_t units = std::min(lanes, hidden - block * lanes);
-    for (std::int64_t gate = 0; gate < 4; ++gate) {
-      const S* sums = from.bias + (block * 4 + gate) * lanes;
-      const std::int64_t at = gate * hidden + block * lanes;
-      put(sums, to.b_ih + at, units, target.accumulate);
-      put(sums, to.b_hh + at, units, target.accumulate);
+  for_each_vectors(config, [&](const VectorsInfo& info, auto member) {
+    if (!info.present) return;
+    const GateRows rows_of{hidden, lanes, info.per_unit};
+    for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const S* sums = from.units.of[info.set] + block * 4 * lanes;
+      rows_of(block, [&](std::int64_t row, std::int64_t column, std::int64_t count) {
+        put(sums + column, member(to) + row, count, target.accumulate);
+      });
     }
-  }
+  });
   const Share rows(config.proj_size, member, members);
   const std::int64_t width = 4 * lanes;
   for (std::int64_t row = rows.begin; row < rows.end; ++row) {

@@ -17,10 +17,10 @@ struct TransposedLayer {
 // Sums over all steps, in the layout of the packed weights.
 template <class S>
 struct GradientPanels {
-  S* w;           // [blocks] of depth I
-  S* r;           // [blocks] of depth P or H
-  S* bias;        // [blocks, 4, lanes]
-  S* projection;  // [panels of H columns] of depth P
+  S* w;                   // [blocks] of depth I
+  S* r;                   // [blocks] of depth P or H
+  UnitVectors<S*> units;  // each [blocks, 4, lanes]
+  S* projection;          // [panels of H columns] of depth P
 };
 
 // Panels of a plain product with this many columns.
@@ -33,7 +33,7 @@ template <class S>
 void transpose_weights(const Model<S>& model, const PackedLayer<S>& from, const TransposedLayer<S>& to,
                        int member, int members) noexcept;
 
-// Where a layer's gradients go, in PyTorch's layout; biases are null without.
+// Where a layer's gradients go, in PyTorch's layout; null what the configuration does not have.
 template <class S>
 struct GradientTarget {
   MutableLayerWeights<S> to;

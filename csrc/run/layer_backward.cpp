@@ -138,7 +138,10 @@ class BackwardMember : Member<S> {
     }
     a.dc = backward_.d_c + first_cell;
     a.stride = padded_;
-    a.d_panels = backward_.d_panels + first * width_;
+    for (int set = 0; set < kUnitSets; ++set) {
+      S* panels = backward_.d_panels.of[set];
+      a.d_panels.of[set] = panels ? panels + first * width_ : nullptr;
+    }
     a.d_rows = backward_.d_rows + first * backward_.d_rows_stride;
     a.d_rows_stride = backward_.d_rows_stride;
     a.d_rows_gate_stride = padded_;
@@ -227,14 +230,17 @@ class BackwardMember : Member<S> {
     const std::int64_t blocks = model_.blocks();
     for_each_row(
         [&](std::int64_t at, std::int64_t s, std::int64_t row) { scratch_.rows[at] = team_.x.at(s, row); });
-    add_product(team_.weights->input_size, backward_.d_panels, blocks, backward_.sums.w);
+    add_product(team_.weights->input_size, backward_.d_panels.of[kBias], blocks, backward_.sums.w);
     for_each_row(
         [&](std::int64_t at, std::int64_t s, std::int64_t row) { scratch_.rows[at] = state_before(s, row); });
-    add_product(config_.output_size(), backward_.d_panels, blocks, backward_.sums.r);
+    add_product(config_.output_size(), backward_.d_panels.of[kBias], blocks, backward_.sums.r);
     const Share mine = part(blocks);
-    for (std::int64_t block = mine.begin; block < (config_.bias ? mine.end : mine.begin); ++block) {
-      model_.kernels().add_rows(backward_.d_panels + block * chunk_.rows * width_, chunk_.rows, width_,
-                                backward_.sums.bias + block * width_);
+    for (int set = 0; set < kUnitSets; ++set) {
+      if (!has_vectors(config_, set)) continue;
+      for (std::int64_t block = mine.begin; block < mine.end; ++block) {
+        model_.kernels().add_rows(backward_.d_panels.of[set] + block * chunk_.rows * width_, chunk_.rows,
+                                  width_, backward_.sums.units.of[set] + block * width_);
+      }
     }
     if (!config_.proj_size) return;
     for (std::int64_t row = 0; row < chunk_.rows; ++row) {

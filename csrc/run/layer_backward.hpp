@@ -16,12 +16,12 @@ struct BackwardTeam {
   S *d_h, *d_c;  // [B, padded P or H] and [B, padded H]: gradients of the last state on entry, of the
   std::ptrdiff_t d_h_stride;  //   initial one at the end; what lies beyond the width is zero
   S* d_output;                // [B, padded H], zero at first: of the cell's output, with projection only
-  S* d_panels;                // [blocks, chunk capacity, 4, lanes]: gradients of a chunk's gates
-  S* d_rows;                  // [chunk capacity, d_rows_stride]: the same by row, [4, padded H] each
+  UnitVectors<S*> d_panels;   // each [blocks, chunk capacity, 4, lanes], or null: see CellBackwardArgs
+  S* d_rows;                  // [chunk capacity, d_rows_stride]: d_gates by row, [4, padded H] each
   std::ptrdiff_t d_rows_stride;
   S* d_projected;          // [chunk capacity, P] and
   S* unprojected;          // [panels of H columns, chunk capacity, 4, lanes], with projection only
-  GradientPanels<S> sums;  // those of the biases zero at first, all of them if there are no steps
+  GradientPanels<S> sums;  // those of vectors zero at first, all of them if there are no steps
 };
 
 template <class S>

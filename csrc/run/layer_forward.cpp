@@ -125,7 +125,7 @@ class ForwardMember : Member<S> {
     g.panel_end = blocks_.end;
     g.a = x_rows;
     g.panels = team_.weights->w.view();
-    g.start = team_.weights->bias.data();
+    g.start = team_.weights->units.of[kBias].data();
     g.c = preactivation;
     g.c_panel_stride = stride_rows * width_;
     g.gathered = scratch_.gathered;
@@ -189,7 +189,7 @@ class ForwardMember : Member<S> {
     a.hidden_size = config_.hidden_size;
     a.preactivation = preactivation;
     a.preactivation_block_stride = block_stride;
-    a.bias = team_.weights->bias.data();
+    a.units = team_.weights->units_view();
     if (!preactivation) {
       const Rows<const S> x = team_.x.rows(s, rows.begin, rows.end, scratch_.x_rows);
       a.x = x.pointers;

@@ -114,7 +114,7 @@ void check_cell(const KernelTable& table, const Step& k) {
   args.hidden_size = k.hidden;
   args.preactivation = k.hoisted ? hoisted_sums.data() : nullptr;
   args.preactivation_block_stride = block_stride;
-  args.bias = bias.data();
+  args.units.of[cellgate::kBias] = bias.data();
   args.x = x.pointers.data();
   args.input_size = k.input;
   args.w = {w.packed.data(), nullptr};

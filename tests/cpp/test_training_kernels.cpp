@@ -97,7 +97,7 @@ class CellCheck {
     a.d_cells_offset = kOffset + 1;
     a.dc = dc_.data();
     a.stride = stride_;
-    a.d_panels = d_panels_.data();
+    a.d_panels.of[cellgate::kBias] = d_panels_.data();
     a.d_rows = d_rows_.data();
     a.d_rows_stride = d_rows_stride_;
     a.d_rows_gate_stride = padded_;
