@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .._core import same_bytes
-from ..config import Config
+from ..config import DEFAULTS, Config
 from ..weights import pack
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Entry(NamedTuple):
 _entries: Any = WeakTensorKeyDictionary()
 
 
+# Options that tensors and the arguments of `config_of` do not show.
+_SHOWN = {"num_layers", "bias", "bidirectional", "proj_size", "dtype"}
+_OTHERS = {name: default for name, default in DEFAULTS.items() if name not in _SHOWN}
+
+
 def config_of(
     weights: Sequence[Tensor], bias: bool, num_layers: int, bidirectional: bool
 ) -> Config:
@@ -54,11 +59,10 @@ def config_of(
         hidden_size=weights[0].size(0) // 4,
         num_layers=num_layers,
         bias=bias,
-        batch_first=False,
-        dropout=0.0,
         bidirectional=bidirectional,
         proj_size=weights[each].size(0) if len(weights) > groups * each else 0,
         dtype="float64" if weights[0].element_size() == 8 else "float32",
+        **_OTHERS,
     )
 
 
