@@ -86,10 +86,9 @@ Options read_options(const Value& root) {
   return options;
 }
 
-// Before a name is made for each parameter: the file must hold as many.
+// Before a name is made for each parameter: each layer has some.
 void check_counts(const Config& config, const TensorFile& file) {
-  const ParameterTotals totals = parameter_totals(config);
-  if (totals.arrays > static_cast<double>(file.tensors.size())) {
+  if (config.num_layers > static_cast<std::int64_t>(file.tensors.size())) {
     malformed("num_layers is " + std::to_string(config.num_layers) + ", but it holds " +
               std::to_string(file.tensors.size()) + " tensors");
   }
