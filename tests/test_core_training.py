@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cellgate
 import numpy as np
 import pytest
+from cellgate._core import Call, Derivatives
+from cellgate._core import Training as Settings
 from cases import make_case, make_training
 from test_bad_input import B, H, I, T, zeros
 from test_bad_training_input import some_training
@@ -21,15 +23,15 @@ class TestTapesOfOthers:
 
     def arguments(self, training: Training, **changed: Any) -> tuple[Any, ...]:
         case = training.case
-        model = case.lstm._model
-        y, _, _, tape = model.record(case.x, case.state, None, None, False, False, None, 0.0, 0, 0)
-        given = {
-            "tape": tape, "x": case.x, "state": case.state, "lengths": None, "reset": None,
-            "batch_first": False, "batch_sizes": None, "dropout": 0.0, "seed": 0, "checkpoint": 0,
-            "y": y, "d_y": training.d_output, "d_h": None, "d_c": None, "d_cells": None,
-            "input_gradient": True, "accumulate": None,
-        }  # fmt: skip
-        return tuple({**given, **changed}.values())
+        call = Call(case.x, case.state)
+        y, _, _, tape = case.lstm._model.record(call, Settings(), return_cells=False)
+        tape = changed.pop("tape", tape)
+        parts: list[Any] = [call, Settings(), Derivatives(output=y, d_output=training.d_output)]
+        for k, part in enumerate(parts):
+            own = {name: changed.pop(name) for name in part._fields if name in changed}
+            parts[k] = part._replace(**own)
+        assert not changed
+        return tape, *parts
 
     def test_the_arguments_are_right_as_they_are(self) -> None:
         training = some_training()
@@ -79,7 +81,7 @@ class TestTapesOfOthers:
     def test_another_output(self, wrong: Any) -> None:
         training = some_training()
         with pytest.raises((TypeError, ValueError), match=r"^y: "):
-            training.case.lstm._model.backward(*self.arguments(training, y=wrong))
+            training.case.lstm._model.backward(*self.arguments(training, output=wrong))
 
     @pytest.mark.parametrize(
         ("changed", "name"),
@@ -124,8 +126,8 @@ class TestBatchSizes:
     def test_of_a_wrong_kind(self, wrong: Any) -> None:
         model = cellgate.LSTM(I, H, seed=1)._model
         for call in (
-            lambda: model.forward(zeros(6, I), None, None, None, False, False, wrong),
-            lambda: model.record(zeros(6, I), None, None, None, False, False, wrong, 0.0, 0, 0),
+            lambda: model.forward(Call(zeros(6, I), batch_sizes=wrong), False),
+            lambda: model.record(Call(zeros(6, I), batch_sizes=wrong), Settings(), False),
         ):
             with pytest.raises((TypeError, ValueError), match=r"^batch_sizes: "):
                 call()
@@ -139,15 +141,15 @@ class TestBatchSizes:
             (zeros(6, I), None, np.zeros(6, bool), "reset"),
         ):
             with pytest.raises(ValueError, match=f"^{name}: "):
-                model.forward(x, None, lengths, reset, False, False, sizes)
-        model.forward(zeros(6, I), None, None, None, False, False, sizes)
+                model.forward(Call(x, None, lengths, reset, False, sizes), False)
+        model.forward(Call(zeros(6, I), batch_sizes=sizes), False)
 
     def test_with_a_state_of_another_batch(self) -> None:
         model = cellgate.LSTM(I, H, seed=1)._model
         for batch in (1, 2, 6):
             state = (zeros(1, batch, H), zeros(1, batch, H))
             with pytest.raises(ValueError, match=r"^state: h: .*\(1, 3, 7\)"):
-                model.forward(zeros(6, I), state, None, None, False, False, [3, 2, 1])
+                model.forward(Call(zeros(6, I), state, batch_sizes=[3, 2, 1]), False)
 
 
 def test_tape_sizes_out_of_range() -> None:
@@ -163,8 +165,42 @@ def test_tape_sizes_out_of_range() -> None:
 def test_nonsense_is_refused() -> None:
     """The core's own class is what `cellgate.torch` calls."""
     model = cellgate.LSTM(I, H, seed=1)._model
-    for nonsense in (None, "x", object(), 1.5, zeros(3)):
-        with pytest.raises((TypeError, ValueError)):
-            model.record(*[nonsense] * 10)
-        with pytest.raises((TypeError, ValueError)):
-            model.backward(*[nonsense] * 17)
+    call, settings = Call(zeros(T, B, I)), Settings()
+    tape = model.record(call, settings, False)[3]
+    for nonsense in (None, "x", object(), 1.5, zeros(3), (), (1, 2), [None] * 6, (object(),) * 6):
+        for arguments in ((nonsense, settings, False), (call, nonsense, False)):
+            with pytest.raises((TypeError, ValueError)):
+                model.record(*arguments)
+        for arguments in (
+            (nonsense, call, settings, Derivatives()),
+            (tape, nonsense, settings, Derivatives()),
+            (tape, call, nonsense, Derivatives()),
+            (tape, call, settings, nonsense),
+        ):
+            with pytest.raises((TypeError, ValueError)):
+                model.backward(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "wrong"),
+    [
+        (Settings, "dropout", "0.5"),
+        (Settings, "dropout", None),
+        (Settings, "seed", -1),
+        (Settings, "seed", 2**64),
+        (Settings, "seed", 0.5),
+        (Settings, "checkpoint", 1.5),
+        (Settings, "checkpoint", None),
+        (Call, "batch_first", 1),
+        (Call, "batch_first", None),
+    ],
+)
+def test_an_item_of_a_wrong_type_is_named(part: Any, name: str, wrong: Any) -> None:
+    model = cellgate.LSTM(I, H, seed=1)._model
+    call, settings = Call(zeros(T, B, I)), Settings()
+    if part is Call:
+        call = call._replace(**{name: wrong})
+    else:
+        settings = settings._replace(**{name: wrong})
+    with pytest.raises(TypeError, match=rf"^{name}: must be "):
+        model.record(call, settings, False)

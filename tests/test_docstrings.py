@@ -55,7 +55,7 @@ def test_what_users_call_has_examples():
         "cellgate.estimators.forecaster.LSTMForecaster",
         "cellgate.estimators.regressor.LSTMRegressor",
         "cellgate.estimators.sktime.SktimeForecaster",
-        "cellgate.formats.load",
+        "cellgate.files.load",
         "cellgate.tape.Tape",
         "cellgate.tape.Tape.backward",
     }

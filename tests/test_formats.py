@@ -135,14 +135,18 @@ class TestSave:
         assert [*path.parent.iterdir()] == [path]
 
     def test_into_a_folder_that_is_not_there(self, lstm: cellgate.LSTM, tmp_path: Path) -> None:
-        with pytest.raises(FileNotFoundError):
-            lstm.save(tmp_path / "none" / "model.safetensors")
+        target = tmp_path / "none" / "model.safetensors"
+        with pytest.raises(FileNotFoundError) as caught:
+            lstm.save(target)
+        assert caught.value.filename == str(target)
+        assert ".tmp" not in str(caught.value)
         assert not [*tmp_path.iterdir()]
 
     def test_onto_a_folder(self, lstm: cellgate.LSTM, path: Path) -> None:
         path.mkdir()
-        with pytest.raises(OSError, match=r"model\.safetensors"):
+        with pytest.raises(IsADirectoryError, match=r"model\.safetensors'$") as caught:
             lstm.save(path)
+        assert ".tmp" not in str(caught.value)
         assert [*path.parent.iterdir()] == [path]
 
     def test_through_a_link_keeps_the_link(self, lstm: cellgate.LSTM, tmp_path: Path) -> None:

@@ -1,64 +1,62 @@
-// The arguments that forward, record and backward share, checked and pointed at. Called by model.cpp
-// and training.cpp.
+// The arguments of forward, record and backward: from the tuples in which they come to ForwardArgs.
+// Called by model.cpp and training.cpp.
 #pragma once
-
-#include <memory>
-#include <vector>
 
 #include "bindings/convert.hpp"
 #include "memory/kept_scratch.hpp"
-#include "run/forward.hpp"
 
 namespace cellgate::python {
 
-// A py::array that holds nothing, which its own constructor would have NumPy make an empty array for.
-inline py::array no_array() { return py::reinterpret_steal<py::array>(py::handle()); }
+// The items of `tuple`, which must have `count` of them; `type` is the class of this module that names them.
+// They live as long as it does, for nothing can be put into a tuple.
+PyObject* const* items(py::handle tuple, const char* argument, const char* type, py::ssize_t count);
 
-struct CallArgs {
-  py::handle x, state, lengths, reset;
-  bool batch_first;
-  py::handle batch_sizes;  // None, or as in torch's PackedSequence: x is then [N, I]
+// The items of a tuple of arrays to write into, as many times None (at most 4) without one.
+PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count);
+
+// Training as the core has it; what `training` holds: see register_calls.
+struct GivenTraining {
+  explicit GivenTraining(py::handle training);
+  Training checked(std::int64_t steps) const { return check_training(dropout, seed, checkpoint, steps); }
+  double dropout;
+  std::uint64_t seed;
+  std::int64_t checkpoint;
 };
 
 // Owns, or shares, every array that args() points into.
 template <class S>
 class Call {
  public:
-  Call(const Config& config, const CallArgs& given);
+  Call(const Config& config, py::handle call);  // checked when it is constructed
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
   ForwardArgs<S>& args() { return args_; }
-  std::int64_t valid() const { return valid_; }  // (t, b) pairs that are no padding
-
-  // The shapes of what is laid out like x, with another width, and of a state.
-  Shape laid_out(std::int64_t width) const;
-  Shape state_shape(std::int64_t width) const;
-  // An array of the former shape as the core wants it.
+  const CallLayout& layout() const { return checked_.layout; }
+  // An array laid out like x.
   template <class T>
-  Plane<T> plane(const py::array& array, T* base) const;
+  Plane<T> plane(T* base, const Argument& array) const {
+    return layout().plane(base, array.view().strides, args_.x.offsets);
+  }
 
-  // Makes the arrays that the forward pass writes, and points args() at them.
-  void make_outputs(bool cells);
-  py::array y{no_array()}, h{no_array()}, c{no_array()}, cells{no_array()};
+  // Makes the arrays that the forward pass writes, or takes them from `out`, (y, h, c), and points args() at
+  // them.
+  void make_outputs(bool cells, PyObject* const* out);
+  // (y, (h, c)) of them.
+  Argument y, h, c, cells;
+
+  // A Call over copies of all arrays, which nothing else can write to.
+  py::tuple copied();
 
  private:
-  void take_x(const CallArgs& given);
-  void take_batch_sizes(py::handle batch_sizes);
-  void take_lengths_and_reset(const CallArgs& given);
-
   const Config& config_;
+  bool batch_first_;
+  Argument x_, h0_, c0_, lengths_, reset_, batch_sizes_;
+  CheckedCall checked_;
   ForwardArgs<S> args_;
-  bool unbatched_ = false, batch_first_, packed_ = false;
-  std::int64_t valid_ = 0;
-  py::array x_{no_array()}, h0_{no_array()}, c0_{no_array()}, lengths_{no_array()}, reset_{no_array()};
-  std::vector<std::int64_t> packed_lengths_, offsets_;
 };
 
-template <class S>
-template <class T>
-Plane<T> Call<S>::plane(const py::array& array, T* base) const {
-  if (packed_) return {base, 0, stride<S>(array, 0), offsets_.data()};
-  const py::ssize_t time_axis = !unbatched_ && batch_first_ ? 1 : 0;
-  return {base, stride<S>(array, time_axis), unbatched_ ? 0 : stride<S>(array, 1 - time_axis), nullptr};
-}
+// The classes Call, Training and Derivatives: tuples with named items, in the order in which they are read.
+void register_calls(py::module_& module);
 
 }  // namespace cellgate::python

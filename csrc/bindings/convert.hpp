@@ -1,114 +1,91 @@
-// NumPy arrays in and out: every check of an argument's type, dtype, rank and shape is made here.
-// Called by model.cpp and stream.cpp.
+// NumPy arrays in and out, as the ArrayViews that run/check.hpp checks. Called by the other bindings.
 #pragma once
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include <algorithm>
-#include <cstdint>
-#include <initializer_list>
 #include <string>
-#include <utility>
+#include <type_traits>
+
+#include "memory/workspace.hpp"
+#include "run/check.hpp"
 
 namespace cellgate::python {
 
 namespace py = pybind11;
 
-// Up to three axes, without an allocation: a streaming step makes several.
-class Shape {
+std::string type_text(py::handle object);  // "None", "list", ...
+
+// One argument: whatever Python gave, as an array, and the view of it. Stays where it is, since the view
+// points at it.
+class Argument {
  public:
-  Shape(std::initializer_list<py::ssize_t> sizes) : rank_(static_cast<int>(sizes.size())) {
-    std::copy(sizes.begin(), sizes.end(), sizes_);
+  Argument() = default;
+  Argument(py::handle given, const char* name) { take(given, name); }
+  Argument(const Argument&) = delete;
+  Argument& operator=(const Argument&) = delete;
+
+  // Whatever NumPy can make an array of; WrongType if it can of nothing. No dtype is refused here.
+  void take(py::handle given, const char* name);
+  void take_if_given(py::handle given, const char* name) {
+    if (!given.is_none()) take(given, name);
   }
-  // An array's, which must have three axes at most.
-  explicit Shape(const py::array& array) : rank_(static_cast<int>(array.ndim())) {
-    std::copy_n(array.shape(), rank_, sizes_);
+  // As take, where integers are wanted: an empty sequence, which has no elements to tell its dtype by, has
+  // them.
+  void take_integers(py::handle given, const char* name);
+  // Only what is an array already, to write into.
+  void take_output(py::handle given, const char* name, int scalar_bytes);
+  // A new array, its values not yet set.
+  template <class S>
+  void make(const Shape& shape);
+  // The array that the caller has for an output, or a new one if `given` is None.
+  template <class S>
+  void take_or_make(py::handle given, const char* name, const Shape& shape) {
+    if (given.is_none()) return make<S>(shape);
+    take_output(given, name, sizeof(S));
+    require_contiguous_output(view_, sizeof(S), shape);
+    advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
   }
-  int rank() const { return rank_; }
-  const py::ssize_t* begin() const { return sizes_; }
-  const py::ssize_t* end() const { return sizes_ + rank_; }
-  py::ssize_t& back() { return sizes_[rank_ - 1]; }
-  Shape without_last() const {
-    Shape shorter = *this;
-    --shorter.rank_;
-    return shorter;
+
+  // By NumPy, what run/check.hpp has accepted: as the core can read it, and C-contiguous if `contiguous`.
+  template <class S>
+  void make_readable(bool contiguous = false);
+  // A contiguous copy, `dtype` being one that loses nothing.
+  void make_copy(const char* dtype);
+
+  bool given() const { return static_cast<bool>(array_); }
+  const ArrayView& view() const { return view_; }
+  const ArrayView* view_if_given() const { return given() ? &view_ : nullptr; }
+  template <class S>
+  const S* data() const {
+    return static_cast<const S*>(view_.data);
   }
-  bool is_of(const py::array& array) const {
-    return array.ndim() == rank_ && std::equal(begin(), end(), array.shape());
+  template <class S>
+  S* mutable_data() const {
+    return const_cast<S*>(data<S>());
   }
+  py::object& array() { return array_; }
+  py::object array_or_none() const { return given() ? array_ : py::none(); }
 
  private:
-  py::ssize_t sizes_[3] = {};
-  int rank_;
+  static std::string dtype_text(const void* owner);
+  void hold(py::object array, py::handle given, const char* name);
+  void look();
+
+  py::handle given_;
+  py::object array_;
+  ArrayView view_;
 };
 
-std::string shape_text(const Shape& shape);  // "(7, 3, 39)"
-std::string shape_text(const py::array& array);
-std::string type_text(py::handle object);  // "NoneType", "list", ...
+// A state, which must be a pair.
+void take_state(py::handle state, Argument& h, Argument& c);
 
-[[noreturn]] void bad_value(const std::string& name, const std::string& wanted, const std::string& got);
-[[noreturn]] void bad_type(const std::string& name, const std::string& wanted, const std::string& got);
-
-// Whatever `object` is, as an array. TypeError if NumPy cannot make one of it.
-py::array as_array(py::handle object, const char* name);
-
-// As an array of S that is aligned, in native byte order, and whose last axis is contiguous; the
-// object itself if it is one already. Narrower floating types are widened; the rest is refused.
-template <class S>
-py::array as_floats(py::handle object, const char* name);
-
-// (h, c) with exactly these shapes, C-contiguous.
-template <class S>
-std::pair<py::array, py::array> as_state(py::handle object, const Shape& h_shape, const Shape& c_shape);
-
-// [B] of int64 in [0, steps], contiguous. `unbatched` also takes a scalar.
-py::array as_lengths(py::handle object, py::ssize_t batch, py::ssize_t steps, bool unbatched);
-
-// [any] of int64, contiguous.
-py::array as_sizes(py::handle object, const char* name);
-
-// Bool with exactly this shape; strides may be anything.
-py::array as_flags(py::handle object, const char* name, const Shape& shape);
-
-// A writable, aligned array of exactly S and this shape with a contiguous last axis, to write into.
-template <class S>
-py::array as_output(py::handle object, const char* name, const Shape& shape);
-
-// As as_output, and C-contiguous.
-template <class S>
-py::array as_contiguous_output(py::handle object, const char* name, const Shape& shape);
-
-// As as_floats, with this shape, and C-contiguous if `contiguous`.
-template <class S>
-py::array as_floats_of(py::handle object, const char* name, const Shape& shape, bool contiguous);
-
-// Whether the places of two arrays in memory, from first to last byte, have any in common.
-bool may_share_memory(const py::array& a, const py::array& b);
-
-// A new array, its values not yet set.
-template <class S>
-py::array new_array(const Shape& shape);
-
-// Strides count scalars, as the core wants them.
-template <class S>
-std::ptrdiff_t stride(const py::array& array, py::ssize_t axis) {
-  return array.strides(axis) / static_cast<py::ssize_t>(sizeof(S));
-}
-
-template <class S>
-const S* data(const py::array& array) {
-  return static_cast<const S*>(array.data());
-}
-
-template <class S>
-S* mutable_data(py::array& array) {
-  return static_cast<S*>(array.mutable_data());
-}
-
-template <class S>
-constexpr const char* dtype_name() {
-  return sizeof(S) == 4 ? "float32" : "float64";
+// A number or a bool of exactly T's kind; `wanted` says which in the message.
+template <class T>
+T scalar(py::handle object, const char* name, const char* wanted) {
+  py::detail::make_caster<T> caster;
+  if (!caster.load(object, !std::is_same_v<T, bool>)) bad_type(name, wanted, type_text(object));
+  return py::detail::cast_op<T>(caster);
 }
 
 }  // namespace cellgate::python

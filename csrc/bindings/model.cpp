@@ -1,6 +1,8 @@
 // Model: parameters in and out, and the whole-sequence call.
 #include "bindings/model.hpp"
 
+#include <vector>
+
 #include "bindings/call.hpp"
 #include "bindings/tables.hpp"
 
@@ -11,22 +13,22 @@ template <class S>
 SharedModel<S> build(const Config& config, const py::dict& parameters) {
   using Weights = LayerWeights<S>;
   validate(config, sizeof(S));
+  std::vector<py::object> alive;
   std::vector<Weights> weights(static_cast<std::size_t>(config.num_layers * config.directions()), Weights{});
-  std::vector<py::array> alive;
-  for_each_parameter<Weights>(config, [&](const std::string& name, const ParameterShape<std::int64_t>& shape,
+  for_each_parameter<Weights>(config, [&](const std::string& name, const ParameterShape<std::int64_t>& of,
                                           auto member, std::size_t index) {
-    if (!parameters.contains(name)) throw py::value_error("parameters: " + name + " is missing");
+    if (!parameters.contains(name)) throw std::invalid_argument("parameters: " + name + " is missing");
     const py::object given = parameters[name.c_str()];
-    if (!py::array_t<S, py::array::c_style>::check_(given)) {
-      bad_type("parameters: " + name, std::string("must be a contiguous array of ") + dtype_name<S>(),
+    const std::string title = "parameters: " + name;
+    Argument array(given, title.c_str());
+    if (!is_readable(array.view(), sizeof(S)) || !is_contiguous(array.view())) {
+      bad_type(title, std::string("must be a contiguous array of ") + scalar_name(sizeof(S)),
                type_text(given));
     }
-    alive.push_back(as_floats<S>(given, name.c_str()));
-    const py::array& array = alive.back();
-    if (!array_shape(shape).is_of(array)) {
-      bad_value("parameters: " + name, "has a wrong shape", shape_text(array));
-    }
-    weights[index].*member = data<S>(array);
+    if (!has_shape(array.view(), array_shape(of)))
+      bad_value(title, "has a wrong shape", shape_text(array.view()));
+    weights[index].*member = array.data<S>();
+    alive.push_back(std::move(array.array()));
   });
   const py::gil_scoped_release release;
   return std::make_shared<const Model<S>>(config, weights);
@@ -38,11 +40,12 @@ py::dict unpacked(const Model<S>& model) {
   const Config& config = model.config();
   std::vector<Weights> weights(static_cast<std::size_t>(config.num_layers * config.directions()), Weights{});
   py::dict parameters;
-  for_each_parameter<Weights>(config, [&](const std::string& name, const ParameterShape<std::int64_t>& shape,
+  for_each_parameter<Weights>(config, [&](const std::string& name, const ParameterShape<std::int64_t>& of,
                                           auto member, std::size_t index) {
-    py::array array = new_array<S>(array_shape(shape));
-    weights[index].*member = mutable_data<S>(array);
-    parameters[name.c_str()] = std::move(array);
+    Argument array;
+    array.make<S>(array_shape(of));
+    weights[index].*member = array.mutable_data<S>();
+    parameters[name.c_str()] = std::move(array.array());
   });
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     for (std::int64_t d = 0; d < config.directions(); ++d) {
@@ -53,18 +56,20 @@ py::dict unpacked(const Model<S>& model) {
 }
 
 template <class S>
-py::tuple run(const Model<S>& model, const CallArgs& given, bool return_cells) {
+py::tuple run(const Model<S>& model, py::handle given, bool return_cells, py::handle out) {
   Call<S> call(model.config(), given);
-  call.make_outputs(return_cells);
+  call.make_outputs(return_cells, outputs(out, "tuple (y, h, c)", 3));
   Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
     cellgate::forward(model, call.args(), scratch.get(), executor);
   }
-  py::tuple last = py::make_tuple(std::move(call.h), std::move(call.c));
-  if (return_cells) return py::make_tuple(std::move(call.y), std::move(last), std::move(call.cells));
-  return py::make_tuple(std::move(call.y), std::move(last));
+  py::tuple last = py::make_tuple(std::move(call.h.array()), std::move(call.c.array()));
+  if (return_cells) {
+    return py::make_tuple(std::move(call.y.array()), std::move(last), std::move(call.cells.array()));
+  }
+  return py::make_tuple(std::move(call.y.array()), std::move(last));
 }
 
 }  // namespace
@@ -84,10 +89,8 @@ py::dict PyModel::parameters() const {
   return std::visit([](const auto& model) { return unpacked(*model); }, model_);
 }
 
-py::tuple PyModel::forward(py::handle x, py::handle state, py::handle lengths, py::handle reset,
-                           bool batch_first, bool return_cells, py::handle batch_sizes) const {
-  const CallArgs given{x, state, lengths, reset, batch_first, batch_sizes};
-  return std::visit([&](const auto& model) { return run(*model, given, return_cells); }, model_);
+py::tuple PyModel::forward(py::handle call, bool return_cells, py::handle out) const {
+  return std::visit([&](const auto& model) { return run(*model, call, return_cells, out); }, model_);
 }
 
 void register_model(py::module_& module) {
@@ -97,8 +100,8 @@ void register_model(py::module_& module) {
            }),
            py::arg("options"), py::arg("dtype"), py::arg("parameters"))
       .def("parameters", &PyModel::parameters)
-      .def("forward", &PyModel::forward, py::arg("x"), py::arg("state"), py::arg("lengths"), py::arg("reset"),
-           py::arg("batch_first"), py::arg("return_cells"), py::arg("batch_sizes") = py::none());
+      .def("forward", &PyModel::forward, py::arg("call"), py::arg("return_cells"),
+           py::arg("out") = py::none());
   register_training(type);
 }
 

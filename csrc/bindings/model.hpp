@@ -28,8 +28,7 @@ class PyModel : public MustBeInitialised {
   PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle x, py::handle state, py::handle lengths, py::handle reset, bool batch_first,
-                    bool return_cells, py::handle batch_sizes) const;
+  py::tuple forward(py::handle call, bool return_cells, py::handle out) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

@@ -1,5 +1,5 @@
-// The module cellgate._core: registers, and holds nothing itself. pybind11 turns
-// std::invalid_argument into ValueError and std::bad_alloc into MemoryError.
+// The module cellgate._core: registers what the other bindings define.
+#include "bindings/call.hpp"
 #include "bindings/model.hpp"
 #include "bindings/tables.hpp"
 #include "kernels/dispatch.hpp"
@@ -32,18 +32,30 @@ py::dict build_info() {
 }
 
 template <class S>
-py::array activated(const std::string& name, py::handle given) {
-  const py::array_t<S, py::array::c_style> in = as_floats<S>(given, "x");
-  py::array_t<S> out(in.size());
+py::object activated(const std::string& name, Argument& x) {
+  require_floats(x.view(), sizeof(S));
+  x.make_copy(scalar_name(sizeof(S)));  // to be contiguous, and overwritten
+  const auto size = py::reinterpret_borrow<py::array>(x.array()).size();
   const Kernels<S>& kernels = cellgate::kernels<S>(active_kernel_table());
   const FlushDenormals flush;
-  (name == "tanh" ? kernels.tanh : kernels.sigmoid)(in.data(), out.mutable_data(), in.size());
-  return out.reshape(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
+  (name == "tanh" ? kernels.tanh : kernels.sigmoid)(x.data<S>(), x.mutable_data<S>(), size);
+  return x.array();
 }
 
-py::array activation(const std::string& name, py::handle x) {
+py::object activation(const std::string& name, py::handle given) {
   if (name != "sigmoid" && name != "tanh") bad_value("name", "must be sigmoid or tanh", name);
-  return py::array_t<float>::check_(x) ? activated<float>(name, x) : activated<double>(name, x);
+  Argument x(given, "x");
+  return x.view().itemsize == sizeof(float) ? activated<float>(name, x) : activated<double>(name, x);
+}
+
+// The only place where errors of the core become Python's. pybind11 itself turns std::invalid_argument into
+// ValueError, std::bad_alloc into MemoryError and the rest into RuntimeError, each with its message.
+void translate(std::exception_ptr thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const WrongType& error) {
+    py::set_error(PyExc_TypeError, error.what());
+  }
 }
 
 void set_split_by_name(const std::string& name) {
@@ -58,6 +70,7 @@ void set_split_by_name(const std::string& name) {
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   fork_generation();  // counts from here on
+  py::register_local_exception_translator(&translate);
   module.def("build_info", &build_info);
   module.def("active_isa", [] { return active_kernel_table().name; });
   module.def("get_num_threads", &get_num_threads);
@@ -67,6 +80,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("_activation", &activation, py::arg("name"), py::arg("x"));
   module.def("_set_split", &set_split_by_name, py::arg("split"));
   register_tables(module);
+  register_calls(module);
   register_model(module);
   register_stream(module);
 }

@@ -10,16 +10,6 @@
 namespace cellgate::python {
 namespace {
 
-template <class T>
-T option_as(const char* name, py::handle value) {
-  try {
-    return value.cast<T>();
-  } catch (const py::cast_error&) {
-    bad_type(std::string("options: ") + name, std::is_same_v<T, bool> ? "must be a bool" : "must be an int64",
-             py::repr(value).cast<std::string>());
-  }
-}
-
 // (name, type, standard value, least) of every option; the standard value is None where there is none.
 py::tuple option_table() {
   py::list rows;
@@ -66,8 +56,8 @@ py::tuple tape_layout(const py::dict& options, const std::string& dtype, bool dr
   const Config config = config_of(options);
   Training training;
   training.dropout = dropout;
-  return dtype == dtype_name<double>() ? layout_of<double>(config, training)
-                                       : layout_of<float>(config, training);
+  return dtype == scalar_name(sizeof(double)) ? layout_of<double>(config, training)
+                                              : layout_of<float>(config, training);
 }
 
 // Compares the bytes at addresses with those at others. The GIL is kept, so that no other thread of Python's
@@ -90,13 +80,16 @@ Config config_of(const py::dict& options) {
   std::size_t known = 0;
   for_each_option(config, [&](const OptionInfo& option, auto& member, auto) {
     if (options.contains(option.name)) {
-      member = option_as<std::decay_t<decltype(member)>>(option.name, options[option.name]);
+      using Value = std::decay_t<decltype(member)>;
+      const std::string title = std::string("options: ") + option.name;
+      member = scalar<Value>(options[option.name], title.c_str(),
+                             std::is_same_v<Value, bool> ? "must be a bool" : "must be an int64");
       ++known;
     } else if (option.given == Given::kAlways) {
-      throw py::value_error(std::string("options: ") + option.name + " is missing");
+      throw std::invalid_argument(std::string("options: ") + option.name + " is missing");
     }
   });
-  if (known != options.size()) throw py::value_error("options: there are unknown ones");
+  if (known != options.size()) throw std::invalid_argument("options: there are unknown ones");
   return config;
 }
 

@@ -1,6 +1,5 @@
 // Recording a call, and its gradients.
-#include <algorithm>
-#include <tuple>
+#include <deque>
 
 #include "bindings/call.hpp"
 #include "bindings/model.hpp"
@@ -9,18 +8,6 @@
 
 namespace cellgate::python {
 namespace {
-
-struct TrainingArgs {
-  double dropout;
-  std::uint64_t seed;
-  std::int64_t checkpoint;
-
-  Training checked(std::int64_t steps) const {
-    if (!(dropout >= 0 && dropout <= 1)) bad_value("dropout", "must be in [0, 1]", std::to_string(dropout));
-    if (checkpoint < 0) bad_value("checkpoint", "must be at least 0", std::to_string(checkpoint));
-    return {dropout, seed, std::min(checkpoint, std::max<std::int64_t>(steps, 1))};
-  }
-};
 
 // Memory of the core's own, aligned to cache lines and in huge pages where there are any.
 template <class S>
@@ -31,230 +18,216 @@ py::array aligned_array(std::int64_t count) {
                         buffer->data(), owner);
 }
 
-// Sizes come from shapes,
-// which may be those of arrays that repeat one value for ever.
 template <class S>
-std::int64_t tape_size(const Model<S>& model, std::int64_t steps, std::int64_t batch, std::int64_t positions,
-                       const Training& training) {
-  const double rows =
-      static_cast<double>(positions) + static_cast<double>(batch) * (1 + static_cast<double>(steps));
-  const double widths =
-      static_cast<double>(model.config().num_layers) * 12 * static_cast<double>(model.padded_hidden());
-  if (rows * widths > 1e18) throw std::bad_alloc();
-  return TapeLayout::kSpare + Tape<S>(model, batch, steps, positions, training, nullptr).size();
-}
-
-template <class S>
-std::int64_t tape_size_of(const Model<S>& model, std::int64_t steps, std::int64_t batch,
-                          std::int64_t positions, bool dropout, std::int64_t checkpoint) {
-  const TrainingArgs given{dropout ? 0.5 : 0.0, 0, checkpoint};
-  for (const auto& [name, value] : {std::pair{"steps", steps}, {"batch", batch}, {"positions", positions}}) {
-    if (value < 0) bad_value(name, "must be at least 0", std::to_string(value));
-  }
-  return tape_size(model, steps, batch, positions, given.checked(steps));
-}
-
-template <class S>
-py::tuple record(const Model<S>& model, const CallArgs& given, bool return_cells,
-                 const TrainingArgs& training) {
+py::tuple record(const Model<S>& model, py::handle given, py::handle training, bool return_cells,
+                 py::handle out) {
+  PyObject* const* given_out = outputs(out, "tuple (y, h, c, tape)", 4);
   Call<S> call(model.config(), given);
-  call.make_outputs(return_cells);
   ForwardArgs<S>& args = call.args();
-  args.training = training.checked(args.steps);
-  py::array tape = aligned_array<S>(tape_size(model, args.steps, args.batch, call.valid(), args.training));
-  args.tape = mutable_data<S>(tape);
-  args.tape[tape.size() - 1] = 0;
+  args.training = GivenTraining(training).checked(args.steps);
+  const std::int64_t size = tape_size(model, args.batch, args.steps, call.layout().valid, args.training);
+  call.make_outputs(return_cells, given_out);
+  Argument tape;
+  const py::object held = given_out[3] == Py_None ? py::object(aligned_array<S>(size))
+                                                  : py::reinterpret_borrow<py::object>(given_out[3]);
+  tape.take_or_make<S>(held, "out: tape", Shape{size});
+  args.tape = tape.mutable_data<S>();
+  args.tape[size - 1] = 0;
   Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
     cellgate::forward(model, args, scratch.get(), executor);
   }
-  py::object cells = return_cells ? py::object(std::move(call.cells)) : py::none();
-  return py::make_tuple(std::move(call.y), py::make_tuple(std::move(call.h), std::move(call.c)),
-                        std::move(cells), std::move(tape));
+  return py::make_tuple(call.y.array(), py::make_tuple(call.h.array(), call.c.array()),
+                        call.cells.array_or_none(), tape.array());
 }
 
-// Every gradient of the parameters: new, or the caller's to add to.
+// The gradients of the parameters: new arrays, or the caller's to add to or to write into.
 template <class S>
-py::dict gradient_arrays(const Config& config, py::handle accumulate,
-                         std::vector<MutableLayerWeights<S>>& parameters) {
-  if (!accumulate.is_none() && !py::isinstance<py::dict>(accumulate)) {
-    bad_type("accumulate", "must be a dict of names to arrays", type_text(accumulate));
-  }
-  parameters.assign(static_cast<std::size_t>(config.num_layers * config.directions()),
+class ParameterGradients {
+ public:
+  // `out`: None, or a tuple of arrays in the order of the parameters.
+  ParameterGradients(const Config& config, py::handle accumulate, py::handle out) {
+    const auto count = static_cast<py::ssize_t>(parameter_totals(config).arrays);
+    PyObject* const* given =
+        out.is_none() ? nullptr : items(out, "out: parameters", "tuple of arrays", count);
+    pointers.assign(static_cast<std::size_t>(config.num_layers * config.directions()),
                     MutableLayerWeights<S>{});
-  py::dict arrays;
-  std::vector<std::tuple<const S*, const S*, std::string>> places;  // begin, end, name
-  for_each_parameter<MutableLayerWeights<S>>(
-      config, [&](const std::string& name, const ParameterShape<std::int64_t>& sizes, auto member,
-                  std::size_t index) {
-        const Shape shape = array_shape(sizes);
-        py::array array = no_array();
-        if (accumulate.is_none()) {
-          array = new_array<S>(shape);
-        } else {
-          const std::string title = "accumulate: " + name;
-          const auto given = py::reinterpret_borrow<py::dict>(accumulate);
-          if (!given.contains(name)) throw py::value_error(title + " is missing");
-          array = as_contiguous_output<S>(given[name.c_str()], title.c_str(), shape);
-        }
-        parameters[index].*member = mutable_data<S>(array);
-        places.emplace_back(data<S>(array), data<S>(array) + array.size(), name);
-        arrays[name.c_str()] = std::move(array);
-      });
-  if (accumulate.is_none()) return arrays;
-  if (py::len(accumulate) != py::len(arrays)) {
-    bad_value("accumulate", "must have the " + std::to_string(py::len(arrays)) + " parameters and no others",
-              std::to_string(py::len(accumulate)) + " entries");
-  }
-  std::sort(places.begin(), places.end());
-  for (std::size_t i = 0; i + 1 < places.size(); ++i) {
-    if (std::get<1>(places[i]) > std::get<0>(places[i + 1])) {
-      bad_value("accumulate", "arrays must not share memory",
-                std::get<2>(places[i]) + " and " + std::get<2>(places[i + 1]));
+    if (!accumulate.is_none() && !PyDict_Check(accumulate.ptr())) {
+      bad_type("accumulate", "must be a dict of names to arrays", type_text(accumulate));
+    }
+    for_each_parameter<MutableLayerWeights<S>>(
+        config,
+        [&](const std::string& name, const ParameterShape<std::int64_t>& of, auto member, std::size_t index) {
+          Argument& array = arguments_.emplace_back();
+          if (!accumulate.is_none()) {
+            take_sum(py::reinterpret_borrow<py::dict>(accumulate), name, array_shape(of), array);
+          } else if (given) {
+            array.take_or_make<S>(*given++, titles_.emplace_back("out: " + name).c_str(), array_shape(of));
+          } else {
+            array.make<S>(array_shape(of));
+          }
+          pointers[index].*member = array.mutable_data<S>();
+          arrays[name.c_str()] = array.array();
+        });
+    if (!accumulate.is_none() && py::len(accumulate) != py::len(arrays)) {
+      bad_value("accumulate",
+                "must have the " + std::to_string(py::len(arrays)) + " parameters and no others",
+                std::to_string(py::len(accumulate)) + " entries");
     }
   }
-  return arrays;
-}
 
-struct Derivatives {
-  py::handle y, d_y, d_h, d_c, d_cells;
-  bool input;
-  py::handle accumulate;
+  std::vector<ArrayView> views() const {
+    std::vector<ArrayView> all;
+    for (const Argument& argument : arguments_) all.push_back(argument.view());
+    return all;
+  }
+
+  py::dict arrays;
+  std::vector<MutableLayerWeights<S>> pointers;
+
+ private:
+  void take_sum(const py::dict& accumulate, const std::string& name, const Shape& shape, Argument& array) {
+    const std::string& title = titles_.emplace_back(kSumPrefix + name);
+    if (!accumulate.contains(name)) throw std::invalid_argument(title + " is missing");
+    array.take_output(accumulate[name.c_str()], title.c_str(), sizeof(S));
+    require_contiguous_output(array.view(), sizeof(S), shape);
+  }
+
+  std::deque<Argument> arguments_;  // in a deque, as they and their names cannot be moved
+  std::deque<std::string> titles_;
 };
 
 // Owns, or shares, what the backward pass reads and writes beside the call itself.
 template <class S>
 class BackwardCall {
  public:
-  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, const Derivatives& given)
-      : config_(model.config()), call_(call) {
-    ForwardArgs<S>& forward = call.args();
-    const std::int64_t size = tape_size(model, forward.steps, forward.batch, call.valid(), forward.training);
-    forward.tape = const_cast<S*>(keep(tape, "tape", Shape{size}, true));
-    const Shape y_shape = call.laid_out(config_.directions() * config_.output_size());
-    const S* y = keep(given.y, "y", y_shape, false);
-    forward.y = call.plane(read_.back().first, const_cast<S*>(y));
-    args.forward = &forward;
-    if (const S* d_y = keep_if_given(given.d_y, "d_output", y_shape, false)) {
-      args.d_y = call.plane(read_.back().first, d_y);
-    }
-    const Shape cells_shape = call.laid_out(config_.directions() * config_.hidden_size);
-    if (const S* d_cells = keep_if_given(given.d_cells, "d_cells", cells_shape, false)) {
-      args.d_cells = call.plane(read_.back().first, d_cells);
-    }
-    args.d_h_n = keep_if_given(given.d_h, "d_state: h", call.state_shape(config_.output_size()), true);
-    args.d_c_n = keep_if_given(given.d_c, "d_state: c", call.state_shape(config_.hidden_size), true);
-    parameters = gradient_arrays<S>(config_, given.accumulate, args.parameters);
-    args.accumulate = !given.accumulate.is_none();
-    if (args.accumulate) refuse_shared_memory();
-    make_outputs(given.input);
-  }
+  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, py::handle derivatives, py::handle out)
+      : BackwardCall(model, call, tape, items(derivatives, "derivatives", "Derivatives", 7),
+                     outputs(out, "tuple (d_x, d_h, d_c, parameters)", 4)) {}
 
   BackwardArgs<S> args;
-  py::dict parameters;
-  py::array d_h0{no_array()}, d_c0{no_array()};
-  py::object d_x = py::none();
+  ParameterGradients<S> parameters;
+  Argument d_x, d_h0, d_c0;
 
  private:
-  const S* keep_if_given(py::handle given, const char* name, const Shape& shape, bool contiguous) {
-    return given.is_none() ? nullptr : keep(given, name, shape, contiguous);
-  }
-  const S* keep(py::handle given, const char* name, const Shape& shape, bool contiguous) {
-    read_.emplace_back(as_floats_of<S>(given, name, shape, contiguous), name);
-    return data<S>(read_.back().first);
+  BackwardCall(const Model<S>& model, Call<S>& call, py::handle tape, PyObject* const* item,
+               PyObject* const* out)
+      : parameters(model.config(), item[6], out[3]) {
+    const bool wants_input = scalar<bool>(item[5], "input_gradient", "must be True or False");
+    args.accumulate = !py::handle(item[6]).is_none();
+    take(tape, item);
+    const DerivativeViews views{&tape_.view(),        &y_.view(),
+                                d_y_.view_if_given(), d_cells_.view_if_given(),
+                                d_h_.view_if_given(), d_c_.view_if_given()};
+    ForwardArgs<S>& forward = call.args();
+    const CallLayout& layout = call.layout();
+    const std::int64_t size = tape_size(model, forward.batch, forward.steps, layout.valid, forward.training);
+    check_derivatives(model.config(), sizeof(S), layout, size, views);
+    if (args.accumulate) check_sums(parameters.views(), sizeof(S), views);
+    read(call);
+    make_outputs(model.config(), call, wants_input, out);
   }
 
-  // Sums are written while other layers still read.
-  void refuse_shared_memory() const {
-    for (const auto& [name, sum] : parameters) {
-      for (const auto& [array, title] : read_) {
-        if (may_share_memory(array, py::reinterpret_borrow<py::array>(sum))) {
-          bad_value("accumulate: " + py::str(name).cast<std::string>(),
-                    std::string("must not share memory with ") + title, "an array that does");
-        }
-      }
+  void take(py::handle tape, PyObject* const* item) {
+    tape_.take(tape, "tape");
+    y_.take(item[0], "y");
+    d_y_.take_if_given(item[1], "d_output");
+    d_h_.take_if_given(item[2], "d_state: h");
+    d_c_.take_if_given(item[3], "d_state: c");
+    d_cells_.take_if_given(item[4], "d_cells");
+  }
+
+  void read(Call<S>& call) {
+    for (Argument* one : {&y_, &d_y_, &d_cells_}) {
+      if (one->given()) one->make_readable<S>();
     }
+    for (Argument* one : {&tape_, &d_h_, &d_c_}) {
+      if (one->given()) one->make_readable<S>(true);
+    }
+    ForwardArgs<S>& forward = call.args();
+    forward.tape = tape_.mutable_data<S>();  // read only, as y: see BackwardArgs
+    forward.y = call.plane(y_.mutable_data<S>(), y_);
+    args.forward = &forward;
+    if (d_y_.given()) args.d_y = call.plane(d_y_.data<S>(), d_y_);
+    if (d_cells_.given()) args.d_cells = call.plane(d_cells_.data<S>(), d_cells_);
+    args.d_h_n = d_h_.data<S>();
+    args.d_c_n = d_c_.data<S>();
+    args.parameters = parameters.pointers;
   }
 
-  void make_outputs(bool input) {
-    d_h0 = new_array<S>(call_.state_shape(config_.output_size()));
-    d_c0 = new_array<S>(call_.state_shape(config_.hidden_size));
-    args.d_h0 = mutable_data<S>(d_h0);
-    args.d_c0 = mutable_data<S>(d_c0);
-    if (!input) return;
-    py::array array = new_array<S>(call_.laid_out(config_.input_size));
-    args.d_x = call_.plane(array, mutable_data<S>(array));
-    d_x = std::move(array);
+  void make_outputs(const Config& config, const Call<S>& call, bool wants_input, PyObject* const* out) {
+    const std::int64_t rows = config.num_layers * config.directions();
+    d_h0.take_or_make<S>(out[1], "out: d_h", call.layout().state(rows, config.output_size()));
+    d_c0.take_or_make<S>(out[2], "out: d_c", call.layout().state(rows, config.hidden_size));
+    args.d_h0 = d_h0.mutable_data<S>();
+    args.d_c0 = d_c0.mutable_data<S>();
+    if (!wants_input) return;
+    d_x.take_or_make<S>(out[0], "out: d_x", call.layout().sequence(config.input_size));
+    args.d_x = call.plane(d_x.mutable_data<S>(), d_x);
   }
 
-  const Config& config_;
-  Call<S>& call_;
-  std::vector<std::pair<py::array, const char*>> read_;
+  Argument tape_, y_, d_y_, d_h_, d_c_, d_cells_;
 };
 
 template <class S>
-py::tuple backward(const Model<S>& model, py::handle tape, const CallArgs& given,
-                   const TrainingArgs& training, const Derivatives& derivatives) {
+py::tuple backward(const Model<S>& model, py::handle tape, py::handle given, py::handle training,
+                   py::handle derivatives, py::handle out) {
   Call<S> call(model.config(), given);
-  call.args().training = training.checked(call.args().steps);
-  BackwardCall<S> way_back(model, call, tape, derivatives);
+  call.args().training = GivenTraining(training).checked(call.args().steps);
+  BackwardCall<S> way_back(model, call, tape, derivatives, out);
   Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
     KeptScratch scratch;
     cellgate::backward(model, way_back.args, scratch.get(), executor);
   }
-  return py::make_tuple(std::move(way_back.d_x),
-                        py::make_tuple(std::move(way_back.d_h0), std::move(way_back.d_c0)),
-                        std::move(way_back.parameters));
+  return py::make_tuple(way_back.d_x.array_or_none(),
+                        py::make_tuple(way_back.d_h0.array(), way_back.d_c0.array()),
+                        way_back.parameters.arrays);
 }
 
 }  // namespace
 
 void register_training(py::class_<PyModel, std::shared_ptr<PyModel>>& type) {
+  // As methods of a type of scalars that is known at run time only.
+  const auto visit = [](const PyModel& self, const auto& f) { return std::visit(f, self.held()); };
+  type.def(
+      "copied",
+      [visit](const PyModel& self, py::handle call) {
+        return visit(self, [&](const auto& model) {
+          using S = typename std::decay_t<decltype(*model)>::Scalar;
+          return Call<S>(model->config(), call).copied();
+        });
+      },
+      py::arg("call"));
   type.def(
       "tape_size",
-      [](const PyModel& self, std::int64_t steps, std::int64_t batch, std::int64_t positions, bool dropout,
-         std::int64_t checkpoint) {
-        return std::visit(
-            [&](const auto& model) {
-              return tape_size_of(*model, steps, batch, positions, dropout, checkpoint);
-            },
-            self.held());
+      [visit](const PyModel& self, std::int64_t steps, std::int64_t batch, std::int64_t positions,
+              bool dropout, std::int64_t checkpoint) {
+        const Training training = check_training(dropout ? 0.5 : 0.0, 0, checkpoint, steps);
+        return visit(self,
+                     [&](const auto& model) { return tape_size(*model, batch, steps, positions, training); });
       },
       py::arg("steps"), py::arg("batch"), py::arg("positions"), py::arg("dropout"), py::arg("checkpoint"));
   type.def(
       "record",
-      [](const PyModel& self, py::handle x, py::handle state, py::handle lengths, py::handle reset,
-         bool batch_first, bool return_cells, py::handle batch_sizes, double dropout, std::uint64_t seed,
-         std::int64_t checkpoint) {
-        const CallArgs given{x, state, lengths, reset, batch_first, batch_sizes};
-        const TrainingArgs training{dropout, seed, checkpoint};
-        return std::visit([&](const auto& model) { return record(*model, given, return_cells, training); },
-                          self.held());
+      [visit](const PyModel& self, py::handle call, py::handle training, bool return_cells, py::handle out) {
+        return visit(self,
+                     [&](const auto& model) { return record(*model, call, training, return_cells, out); });
       },
-      py::arg("x"), py::arg("state"), py::arg("lengths"), py::arg("reset"), py::arg("batch_first"),
-      py::arg("return_cells"), py::arg("batch_sizes"), py::arg("dropout"), py::arg("seed"),
-      py::arg("checkpoint"));
+      py::arg("call"), py::arg("training"), py::arg("return_cells"), py::arg("out") = py::none());
   type.def(
       "backward",
-      [](const PyModel& self, py::handle tape, py::handle x, py::handle state, py::handle lengths,
-         py::handle reset, bool batch_first, py::handle batch_sizes, double dropout, std::uint64_t seed,
-         std::int64_t checkpoint, py::handle y, py::handle d_y, py::handle d_h, py::handle d_c,
-         py::handle d_cells, bool input_gradient, py::handle accumulate) {
-        const CallArgs given{x, state, lengths, reset, batch_first, batch_sizes};
-        const TrainingArgs training{dropout, seed, checkpoint};
-        const Derivatives derivatives{y, d_y, d_h, d_c, d_cells, input_gradient, accumulate};
-        return std::visit(
-            [&](const auto& model) { return backward(*model, tape, given, training, derivatives); },
-            self.held());
+      [visit](const PyModel& self, py::handle tape, py::handle call, py::handle training,
+              py::handle derivatives, py::handle out) {
+        return visit(self, [&](const auto& model) {
+          return backward(*model, tape, call, training, derivatives, out);
+        });
       },
-      py::arg("tape"), py::arg("x"), py::arg("state"), py::arg("lengths"), py::arg("reset"),
-      py::arg("batch_first"), py::arg("batch_sizes"), py::arg("dropout"), py::arg("seed"),
-      py::arg("checkpoint"), py::arg("y"), py::arg("d_y"), py::arg("d_h"), py::arg("d_c"), py::arg("d_cells"),
-      py::arg("input_gradient"), py::arg("accumulate"));
+      py::arg("tape"), py::arg("call"), py::arg("training"), py::arg("derivatives"),
+      py::arg("out") = py::none());
 }
 
 }  // namespace cellgate::python

@@ -1,10 +1,10 @@
 // One time step of back-propagation: from the gradient of the cell's output to that of the gates
-// before their activation. Used by kernels.cpp; calls gemm-inl.hpp and activations-inl.hpp.
+// before their activation. Used by kernels.cpp; calls tile-inl.hpp and cell-inl.hpp.
 #pragma once
 
-#include "kernels/activations-inl.hpp"
-#include "kernels/gemm-inl.hpp"
+#include "kernels/cell-inl.hpp"
 #include "kernels/kernel_table.hpp"
+#include "kernels/tile-inl.hpp"
 #include "kernels/vec.hpp"
 
 namespace {
@@ -29,41 +29,38 @@ template <class S>
 void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
-  const V one = broadcast(S(1));
   const std::ptrdiff_t padded = args.d_rows_gate_stride;
   for (std::int64_t block = args.block_begin; block < args.block_end; ++block) {
     const std::int64_t unit = block * lanes, left = args.hidden_size - unit;
     const S* gates = args.gates + block * args.gates_block_stride;
     S* panels = args.d_panels + block * args.gates_block_stride;
-    S* outputs =
-        args.outputs ? args.outputs + block / 4 * args.outputs_panel_stride + block % 4 * lanes : nullptr;
+    S* unprojected = args.unprojected
+                         ? args.unprojected + block / 4 * args.unprojected_panel_stride + block % 4 * lanes
+                         : nullptr;
     for (std::int64_t row = 0; row < args.rows; ++row) {
       const std::ptrdiff_t at = row * args.stride + unit;
-      const V i = load(gates), f = load(gates + lanes), g = load(gates + 2 * lanes),
-              o = load(gates + 3 * lanes);
+      const Gates<S> kept = {load(gates), load(gates + lanes), load(gates + 2 * lanes),
+                             load(gates + 3 * lanes)};
       V dh = load(args.dh + at), dc = load(args.dc + at);
       if (args.dy) dh += load_row(args.dy[row] + args.dy_offset + unit, left);
       if (args.d_cells) dc += load_row(args.d_cells[row] + args.d_cells_offset + unit, left);
-      const V squashed = tanh(load(args.c + at));
-      dc = fma(dh * o, fma(-squashed, squashed, one), dc);
-      V di = dc * g * (i * (one - i)), df = dc * load(args.c_prev + at) * (f * (one - f)),
-        dg = dc * i * fma(-g, g, one), d_o = dh * squashed * (o * (one - o));
+      CellGradients<S> d = cell_gradients(kept, load(args.c_prev + at), load(args.c + at), dh, dc);
       if (left < lanes) {  // units that do not exist are NaN if x is infinite, and NaN * 0 would be NaN
-        for (V* gate : {&di, &df, &dg, &d_o}) *gate = first_lanes<S>(*gate, left);
+        for (V* gate : {&d.gates.i, &d.gates.f, &d.gates.g, &d.gates.o}) *gate = first_lanes<S>(*gate, left);
       }
-      store(args.dc + at, dc * f);
-      store(panels, di);
-      store(panels + lanes, df);
-      store(panels + 2 * lanes, dg);
-      store(panels + 3 * lanes, d_o);
+      store(args.dc + at, d.c_prev);
+      store(panels, d.gates.i);
+      store(panels + lanes, d.gates.f);
+      store(panels + 2 * lanes, d.gates.g);
+      store(panels + 3 * lanes, d.gates.o);
       S* row_out = args.d_rows + row * args.d_rows_stride + unit;
-      store(row_out, di);
-      store(row_out + padded, df);
-      store(row_out + 2 * padded, dg);
-      store(row_out + 3 * padded, d_o);
-      if (outputs) {
-        store(outputs, o * squashed);
-        outputs += 4 * lanes;
+      store(row_out, d.gates.i);
+      store(row_out + padded, d.gates.f);
+      store(row_out + 2 * padded, d.gates.g);
+      store(row_out + 3 * padded, d.gates.o);
+      if (unprojected) {
+        store(unprojected, kept.o * d.squashed);
+        unprojected += 4 * lanes;
       }
       gates += 4 * lanes;
       panels += 4 * lanes;

@@ -1,19 +1,19 @@
 // One time step: gates, cell and output of some blocks of hidden units, the tail applied while the
-// gates are still in registers. Used by kernels.cpp; calls gemm-inl.hpp and activations-inl.hpp.
+// gates are still in registers. Used by kernels.cpp; calls gemm-inl.hpp and cell-inl.hpp.
 #pragma once
 
-#include "kernels/activations-inl.hpp"
+#include "kernels/cell-inl.hpp"
 #include "kernels/gemm-inl.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/vec.hpp"
 
 namespace {
 
-// c = sigmoid(f) * c + sigmoid(i) * tanh(g);  out = sigmoid(o) * tanh(c). In two passes over the rows:
-// from gates to output is one long chain of dependent instructions, and a processor sees too few rows
-// ahead to fill the time; each half is short enough to overlap with that of the rows after it.
+// From the sums of the gates to the output, in two passes over the rows: that is one long chain of dependent
+// instructions, and a processor looks too few rows ahead to fill the time; each half is short enough to
+// overlap with that of the rows after it.
 template <class S, int R>
-CELLGATE_INLINE void cell_tail(const Tile<S, R>& gates, const cellgate::CellForwardArgs<S>& args,
+CELLGATE_INLINE void cell_tail(const Tile<S, R>& sums, const cellgate::CellForwardArgs<S>& args,
                                std::int64_t row, std::int64_t block) {
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
@@ -23,21 +23,21 @@ CELLGATE_INLINE void cell_tail(const Tile<S, R>& gates, const cellgate::CellForw
   V cell[R], o[R];
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const V i = sigmoid(gates.v[r][0]), f = sigmoid(gates.v[r][1]), g = tanh(gates.v[r][2]);
-    o[r] = sigmoid(gates.v[r][3]);
-    cell[r] = fma(f, load(args.c_prev + first + r * args.c_stride), i * g);
+    const Gates<S> gates = activate<S>(sums.v[r]);
+    o[r] = gates.o;
+    cell[r] = next_cell(gates, load(args.c_prev + first + r * args.c_stride));
     store(args.c + first + r * args.c_stride, cell[r]);
     if (kept) {
-      store(kept, i);
-      store(kept + lanes, f);
-      store(kept + 2 * lanes, g);
-      store(kept + 3 * lanes, o[r]);
+      store(kept, gates.i);
+      store(kept + lanes, gates.f);
+      store(kept + 2 * lanes, gates.g);
+      store(kept + 3 * lanes, gates.o);
       kept += 4 * lanes;
     }
   }
   CELLGATE_UNROLL
   for (int r = 0; r < R; ++r) {
-    const V out = o[r] * tanh(cell[r]);
+    const V out = cell_output<S>(o[r], cell[r]);
     S* out_at = args.out[row + r] + args.out_offset + unit;
     S* cells_at = args.cells ? args.cells[row + r] + args.cells_offset + unit : nullptr;
     if (left >= lanes) {
@@ -63,12 +63,12 @@ CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S
 }
 
 // x W^T or h R^T of U blocks, `panel` that of the first, for the R rows there are. Three or more panels
-// side by side are what prefetchers of the hardware do best with; of fewer, the last is asked for from
-// here, a page ahead and at the end in the panel that comes next.
-template <class S, int R, int U>
-CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows, const S* panel,
-                              std::int64_t depth, bool prefetches, const S* next) {
-  constexpr std::ptrdiff_t width = 4 * kVectorBytes;
+// side by side are what the hardware's prefetchers do best with; of fewer, the last is prefetched here, a
+// page ahead and at the end in the panel that comes next.
+template <class W, class S, int R, int U>
+CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows, const W* panel,
+                              std::int64_t depth, bool prefetches, const W* next) {
+  constexpr std::ptrdiff_t width = 4 * Simd<S>::lanes * sizeof(W);
   constexpr std::int64_t k_ahead = 4096 / width;
   const std::ptrdiff_t stride = depth * 4 * Simd<S>::lanes;
   if (U > 2 || !prefetches || depth <= k_ahead) {
@@ -83,25 +83,26 @@ CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows
 // U blocks at once for the R rows there are: enough independent sums to keep the multipliers busy
 // when one block has too few. Weights are read once, so blocks of k would gain nothing. After these
 // blocks come those from `next_block` on.
-template <class S, int R, int U>
+template <class W, class S, int R, int U>
 CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int64_t block,
                               std::int64_t next_block) {
   constexpr int lanes = Simd<S>::lanes;
   const std::ptrdiff_t w_panel = args.input_size * 4 * lanes, r_panel = args.recurrent_size * 4 * lanes;
+  const W *w = static_cast<const W*>(args.w.data), *r = static_cast<const W*>(args.r.data);
   const std::int64_t blocks = args.block_end - args.block_begin;
   Tile<S, R> t[U];
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) start_tile(t[u], args, 0, block + u);
   const bool with_x = !args.preactivation;
   const bool prefetches =
-      blocks * (r_panel + (with_x ? w_panel : 0)) * static_cast<std::int64_t>(sizeof(S)) > kPrefetchBytes;
+      blocks * (r_panel + (with_x ? w_panel : 0)) * static_cast<std::int64_t>(sizeof(W)) > kPrefetchBytes;
   if (with_x) {
-    add_part(t, SeparateRows<S, R>(args.x, args.x_offset), args.w + block * w_panel, args.input_size,
-             prefetches, args.r + block * r_panel);
+    add_part(t, SeparateRows<S, R>(args.x, args.x_offset), w + block * w_panel, args.input_size, prefetches,
+             r + block * r_panel);
   }
-  const S* next = with_x ? args.w + next_block * w_panel : args.r + next_block * r_panel;
-  add_part(t, SeparateRows<S, R>(args.h, args.h_offset), args.r + block * r_panel, args.recurrent_size,
-           prefetches, next);
+  const W* next = with_x ? w + next_block * w_panel : r + next_block * r_panel;
+  add_part(t, SeparateRows<S, R>(args.h, args.h_offset), r + block * r_panel, args.recurrent_size, prefetches,
+           next);
   CELLGATE_UNROLL
   for (int u = 0; u < U; ++u) cell_tail(t[u], args, 0, block + u);
 }
@@ -109,9 +110,9 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
 // Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. The sums start
 // anew if `first` and wait in args.partial at the end unless `last`, when the cell follows. `next` is
 // the panel that is read after this one.
-template <class S>
-CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<S>& product,
-                               std::int64_t block, const S* next, bool first_part, bool last_part) {
+template <class W, class S>
+CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<W, S>& product,
+                               std::int64_t block, const W* next, bool first_part, bool last_part) {
   constexpr int lanes = Simd<S>::lanes;
   for_each_k_block(product.depth, args.rows, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
     for_each_tile(args.rows, [&](std::int64_t row, auto n) {
@@ -132,15 +133,15 @@ CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const P
   });
 }
 
-template <class S>
+template <class W, class S>
 void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   if (args.rows > kTileRows) {
     const std::int64_t blocks = args.block_end - args.block_begin;
     const bool with_x = !args.preactivation;
-    const Product<S> x(args.x, args.x_offset, args.rows, args.w, args.input_size, with_x ? blocks : 0,
-                       args.packed);
-    const Product<S> h(args.h, args.h_offset, args.rows, args.r, args.recurrent_size, blocks,
-                       args.packed + args.rows * args.input_size);
+    const Product<W, S> x(args.x, args.x_offset, args.rows, static_cast<const W*>(args.w.data),
+                          args.input_size, with_x ? blocks : 0, args.gathered);
+    const Product<W, S> h(args.h, args.h_offset, args.rows, static_cast<const W*>(args.r.data),
+                          args.recurrent_size, blocks, args.gathered + args.rows * args.input_size);
     const auto block = [&](std::int64_t i) {
       return args.descending ? args.block_end - 1 - i : args.block_begin + i;
     };
@@ -165,15 +166,15 @@ void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
       const std::int64_t count = args.block_begin + blocks * (group + 1) / groups - b;
       const std::int64_t next = begin_of(i + 1 < groups ? i + 1 : i);
       if constexpr (U >= 4) {
-        if (count == 4) few_rows<S, R, 4>(args, b, next);
+        if (count == 4) few_rows<W, S, R, 4>(args, b, next);
       }
       if constexpr (U >= 3) {
-        if (count == 3) few_rows<S, R, 3>(args, b, next);
+        if (count == 3) few_rows<W, S, R, 3>(args, b, next);
       }
       if constexpr (U >= 2) {
-        if (count == 2) few_rows<S, R, 2>(args, b, next);
+        if (count == 2) few_rows<W, S, R, 2>(args, b, next);
       }
-      if (count == 1) few_rows<S, R, 1>(args, b, next);
+      if (count == 1) few_rows<W, S, R, 1>(args, b, next);
     }
   });
 }

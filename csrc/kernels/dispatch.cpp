@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
+#include <type_traits>
 
 extern "C" {
 #define CELLGATE_ISA(name, test) extern const cellgate::KernelTable cellgate_kernels_##name;
@@ -75,5 +76,22 @@ const KernelTable& active_kernel_table() {
   }();
   return table;
 }
+
+template <class S>
+const Kernels<S>& kernels(const KernelTable& table, WeightType type) {
+  switch (type) {
+#define CELLGATE_WEIGHT_TYPE(name, W, Scalar) \
+  case WeightType::name:                      \
+    if constexpr (std::is_same_v<S, Scalar>)  \
+      return table.name;                      \
+    else                                      \
+      break;
+#include "kernels/weight_types.def"
+  }
+  throw std::invalid_argument("weights: are of a type for another dtype of the model");
+}
+
+template const Kernels<float>& kernels(const KernelTable&, WeightType);
+template const Kernels<double>& kernels(const KernelTable&, WeightType);
 
 }  // namespace cellgate

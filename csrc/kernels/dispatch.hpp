@@ -25,15 +25,8 @@ const KernelTable& active_kernel_table();
 // `text` with bytes other than printable ASCII as \\xhh: what an error message may quote.
 std::string printable(const std::string& text);
 
+// The functions for weights of one type, whose S this must be.
 template <class S>
-const Kernels<S>& kernels(const KernelTable& table);
-template <>
-inline const Kernels<float>& kernels<float>(const KernelTable& table) {
-  return table.f32;
-}
-template <>
-inline const Kernels<double>& kernels<double>(const KernelTable& table) {
-  return table.f64;
-}
+const Kernels<S>& kernels(const KernelTable& table, WeightType type = weight_type_of<S>());
 
 }  // namespace cellgate

@@ -2,6 +2,10 @@
 // core fills the structs and calls through a KernelTable; kernels.cpp provides one table for
 // each instruction set. Nothing here includes SIMD, core or Python.
 //
+// Two types: W is what weights are stored as, S what activations, sums and states are. Core is templated on S
+// alone; its packed weights are bytes that only the functions of a Kernels<S> read, which were made for one
+// W. weight_types.def lists the pairs. Training needs W = S: its products are of panels of S.
+//
 // The packed layout that every kernel reads: a *panel* is four vectors wide, [depth][4][lanes], so
 // that a walk along `depth` reads memory in one line. For gates, panel u holds the weights of the
 // hidden units [u * lanes, (u + 1) * lanes) and its four vectors are the gates i, f, g, o; for a
@@ -14,6 +18,24 @@
 
 namespace cellgate {
 
+enum class WeightType {
+#define CELLGATE_WEIGHT_TYPE(name, W, S) name,
+#include "kernels/weight_types.def"
+};
+
+// The type of weights that are stored as the scalars they are multiplied with.
+template <class S>
+constexpr WeightType weight_type_of() {
+  return sizeof(S) == 4 ? WeightType::float32 : WeightType::float64;
+}
+
+// Panels of W. In training also panels of S.
+struct PanelsView {
+  const void* data = nullptr;  // of W, aligned, from panel 0
+  const float* scales =
+      nullptr;  // [panels, 4, lanes], what each column is multiplied by, of types that have them
+};
+
 // C[row, :] = start + sum over k of A[row, k] * panels[k, :], summed in index order of k, each
 // term one fused multiply-add onto the sum so far.
 template <class S>
@@ -25,7 +47,7 @@ struct GemmArgs {
   std::ptrdiff_t a_offset;              // scalars added to every row pointer of a
   bool transposed;                      // a is [depth] instead, each pointing at `rows` scalars
   bool accumulate;                      // every sum begins with what is in c, which must not be null
-  const S* panels;                      // packed, from panel 0
+  PanelsView panels;                    // depth `depth`
   const S* start;  // [panels, 4, lanes], where every sum begins (the bias), or null: zero
   S* c;            // [panels, c_panel_stride / (4 * lanes) >= rows, 4, lanes], aligned; or null, then out
   std::ptrdiff_t c_panel_stride;
@@ -33,7 +55,7 @@ struct GemmArgs {
   std::ptrdiff_t out_offset;  // scalars added to every row pointer of out
   std::int64_t out_columns;   // nothing at or beyond out_columns is written
   S* partial;                 // [rows, 4, lanes], aligned, used when c is null
-  S* packed;                  // [rows, depth]: room to bring a into the order it is read in
+  S* gathered;                // [rows, depth]: room to bring a into the order it is read in
 };
 
 // Weights that do not fit into a cache are found there in part if every second pass over them goes
@@ -53,11 +75,11 @@ struct CellForwardArgs {
   const S* const* x;        // [rows], each of input_size scalars; read if preactivation is null
   std::ptrdiff_t x_offset;  // scalars added to every row pointer of x
   std::int64_t input_size;
-  const S* w;               // panels of W, depth input_size
+  PanelsView w;             // panels of W, depth input_size
   const S* const* h;        // [rows], each of recurrent_size scalars: the state before this step
   std::ptrdiff_t h_offset;  // scalars added to every row pointer of h
   std::int64_t recurrent_size;
-  const S* r;       // panels of R, depth recurrent_size
+  PanelsView r;     // panels of R, depth recurrent_size
   const S* c_prev;  // [rows, c_stride], padded to whole blocks
   S* c;             // [rows, c_stride], padded to whole blocks; may be c_prev
   std::ptrdiff_t c_stride;
@@ -66,8 +88,8 @@ struct CellForwardArgs {
   std::ptrdiff_t out_offset;  // scalars added to every row pointer of out
   S* const* cells;            // [rows] or null: receives a copy of c
   std::ptrdiff_t cells_offset;
-  S* partial;  // [rows, 4, lanes], aligned: partial sums between blocks of k
-  S* packed;   // [rows, input_size + recurrent_size]: as in GemmArgs
+  S* partial;   // [rows, 4, lanes], aligned: partial sums between blocks of k
+  S* gathered;  // [rows, input_size + recurrent_size]: as in GemmArgs
 };
 
 // One time step backward, the cell and the gates of some blocks of units. With h = o * tanh(c):
@@ -93,8 +115,8 @@ struct CellBackwardArgs {
   S* d_panels;                        // laid out like gates: d_gates, as the panels of a product read them
   S* d_rows;                          // [rows, d_rows_stride] of [4, d_rows_gate_stride]: d_gates once more
   std::ptrdiff_t d_rows_stride, d_rows_gate_stride;  // the latter is H padded to whole blocks
-  S* outputs;  // null, or [panels, outputs_panel_stride] of [rows, 4 * lanes]: receives o * tanh(c)
-  std::ptrdiff_t outputs_panel_stride;
+  S* unprojected;  // null, or [panels, unprojected_panel_stride] of [rows, 4 * lanes]: receives o * tanh(c)
+  std::ptrdiff_t unprojected_panel_stride;
 };
 
 // to[column * to_stride + row] = from[row * from_stride + column]
@@ -107,25 +129,52 @@ struct TransposeArgs {
   std::ptrdiff_t to_stride;
 };
 
+// Rows of weights, which lie side by side in a panel too, into their columns of it.
+template <class S>
+struct PackArgs {
+  std::int64_t rows, depth;
+  const S* from;        // [rows, depth]
+  void* panel;          // [depth, 4, lanes] of W
+  std::int64_t column;  // of the panel: where the first row goes
+  float* scales;        // [4, lanes] of the panel, of types that have them
+};
+
+// And back: what the panel holds, exactly where W = S.
+template <class S>
+struct UnpackArgs {
+  std::int64_t rows, depth;
+  const void* panel;
+  std::int64_t column;
+  const float* scales;
+  S* to;  // [rows, depth]
+};
+
+// All functions for weights of one type; those that do not read weights are the same for each.
 template <class S>
 struct Kernels {
-  int lanes;  // scalars in one vector register
+  WeightType weights;
+  int weight_bytes;  // of one weight in a panel
+  bool scaled;       // whether panels have scales
+  int lanes;         // scalars S in one vector register
   void (*gemm)(const GemmArgs<S>&) noexcept;
   void (*cell_forward)(const CellForwardArgs<S>&) noexcept;
-  void (*cell_backward)(const CellBackwardArgs<S>&) noexcept;
+  void (*pack)(const PackArgs<S>&) noexcept;
+  void (*unpack)(const UnpackArgs<S>&) noexcept;
+  void (*cell_backward)(const CellBackwardArgs<S>&) noexcept;  // null where W is not S
   void (*transpose)(const TransposeArgs<S>&) noexcept;
   // sum[j] += rows[0][j] + rows[1][j] + ... in that order, for j < width, a multiple of 4 * lanes
   void (*add_rows)(const S* rows, std::int64_t count, std::int64_t width, S* sum) noexcept;
   // out[j] = sigmoid(x[j]) and tanh(x[j]) for j < count; out may be x.
   void (*sigmoid)(const S* x, S* out, std::int64_t count) noexcept;
   void (*tanh)(const S* x, S* out, std::int64_t count) noexcept;
+
+  bool trains() const { return cell_backward != nullptr; }
 };
 
 struct KernelTable {
   const char* name;  // as in isa.cmake and CELLGATE_ISA
-  int vector_bytes;
-  Kernels<float> f32;
-  Kernels<double> f64;
+#define CELLGATE_WEIGHT_TYPE(name, W, S) Kernels<S> name;
+#include "kernels/weight_types.def"
 };
 
 }  // namespace cellgate

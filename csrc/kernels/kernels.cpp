@@ -2,13 +2,16 @@
 // Exports exactly one symbol, cellgate_kernels_<name>; everything else has internal linkage, so
 // that no inline function built for one instruction set can be linked into another's path.
 #include "kernels/kernel_table.hpp"
-#include "kernels/vec.hpp"
+
+#include <type_traits>
 
 #include "kernels/activations-inl.hpp"
 #include "kernels/cell_backward-inl.hpp"
 #include "kernels/cell_forward-inl.hpp"
 #include "kernels/gemm-inl.hpp"
 #include "kernels/transpose-inl.hpp"
+#include "kernels/vec.hpp"
+#include "kernels/weights-inl.hpp"
 
 #define CELLGATE_JOIN2(a, b) a##b
 #define CELLGATE_JOIN(a, b) CELLGATE_JOIN2(a, b)
@@ -17,10 +20,24 @@
 
 namespace {
 
-template <class S>
-constexpr cellgate::Kernels<S> kernels() {
-  return {Simd<S>::lanes, gemm<S>,     cell_forward<S>,  cell_backward<S>,
-          transpose<S>,   add_rows<S>, sigmoid_array<S>, tanh_array<S>};
+// The watershed: below, everything is a template on W and S; above, core sees function pointers of S.
+template <class W, class S>
+constexpr cellgate::Kernels<S> kernels(cellgate::WeightType type) {
+  cellgate::Kernels<S> k{};
+  k.weights = type;
+  k.weight_bytes = sizeof(W);
+  k.scaled = kScaled<W>;
+  k.lanes = Simd<S>::lanes;
+  k.gemm = gemm<W, S>;
+  k.cell_forward = cell_forward<W, S>;
+  k.pack = pack<W, S>;
+  k.unpack = unpack<W, S>;
+  if constexpr (std::is_same_v<W, S>) k.cell_backward = cell_backward<S>;
+  k.transpose = transpose<S>;
+  k.add_rows = add_rows<S>;
+  k.sigmoid = sigmoid_array<S>;
+  k.tanh = tanh_array<S>;
+  return k;
 }
 
 }  // namespace
@@ -28,5 +45,8 @@ constexpr cellgate::Kernels<S> kernels() {
 extern "C" {
 extern const cellgate::KernelTable CELLGATE_JOIN(cellgate_kernels_, CELLGATE_ISA_NAME);
 const cellgate::KernelTable CELLGATE_JOIN(cellgate_kernels_, CELLGATE_ISA_NAME) = {
-    CELLGATE_STRING(CELLGATE_ISA_NAME), kVectorBytes, kernels<float>(), kernels<double>()};
+    CELLGATE_STRING(CELLGATE_ISA_NAME),
+#define CELLGATE_WEIGHT_TYPE(name, W, S) kernels<W, S>(cellgate::WeightType::name),
+#include "kernels/weight_types.def"
+};
 }

@@ -9,23 +9,33 @@
 
 namespace {
 
-// Lanes [0, N) of a with those of b that lie in the square of size H beside them: exchanges the two
-// squares off the diagonal of every square of size 2 H.
-template <int H, class V, std::size_t... L>
-CELLGATE_INLINE void exchange(V& a, V& b, std::index_sequence<L...>) {
+// Lanes Index... of a and b side by side. GCC has the function that Clang has from version 12 on.
+template <class S, int... Index>
+CELLGATE_INLINE typename Simd<S>::V shuffle(typename Simd<S>::V a, typename Simd<S>::V b) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, Index...);
+#else
+  return __builtin_shuffle(a, b, typename Simd<S>::I{Index...});
+#endif
+}
+
+// Exchanges the two squares off the diagonal of every square of size 2 H, of which a and b are rows.
+template <class S, int H, int... L>
+CELLGATE_INLINE void exchange(typename Simd<S>::V& a, typename Simd<S>::V& b,
+                              std::integer_sequence<int, L...>) {
   constexpr int n = sizeof...(L);
-  const V low = __builtin_shufflevector(a, b, (int(L) & H ? n + int(L) - H : int(L))...);
-  b = __builtin_shufflevector(a, b, (int(L) & H ? n + int(L) : int(L) + H)...);
+  const typename Simd<S>::V low = shuffle<S, (L & H ? n + L - H : L)...>(a, b);
+  b = shuffle<S, (L & H ? n + L : L + H)...>(a, b);
   a = low;
 }
 
-template <int H, class V, int N>
-CELLGATE_INLINE void transpose_squares(V (&rows)[N]) {
+template <class S, int H, int N>
+CELLGATE_INLINE void transpose_squares(typename Simd<S>::V (&rows)[N]) {
 #pragma GCC unroll 16
   for (int i = 0; i < N; ++i) {
-    if (!(i & H)) exchange<H>(rows[i], rows[i + H], std::make_index_sequence<N>{});
+    if (!(i & H)) exchange<S, H>(rows[i], rows[i + H], std::make_integer_sequence<int, N>{});
   }
-  if constexpr (H > 1) transpose_squares<H / 2>(rows);
+  if constexpr (H > 1) transpose_squares<S, H / 2>(rows);
 }
 
 template <class S>
@@ -37,7 +47,7 @@ void transpose(const cellgate::TransposeArgs<S>& args) noexcept {
       typename Simd<S>::V square[lanes];
 #pragma GCC unroll 16
       for (int r = 0; r < lanes; ++r) square[r] = load(args.from + (row + r) * args.from_stride + column);
-      transpose_squares<lanes / 2>(square);
+      transpose_squares<S, lanes / 2>(square);
 #pragma GCC unroll 16
       for (int r = 0; r < lanes; ++r) store(args.to + (column + r) * args.to_stride + row, square[r]);
     }

@@ -18,6 +18,20 @@ namespace cellgate {
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 
+// Large blocks get huge pages where the system has them: walking megabytes of weights for each step would
+// otherwise miss the address translation cache at every other panel, and fresh memory costs a fault for each
+// page. A hint: refusal changes nothing.
+inline void advise_huge_pages([[maybe_unused]] void* block, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr std::uintptr_t kPage =
+      4096;  // the least that Linux has; an address between larger ones is refused
+  if (bytes < 2 * kHugePage) return;
+  const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(block) + kPage - 1) / kPage * kPage;
+  const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(block) + bytes;
+  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 template <class S>
 class AlignedBuffer {
  public:
@@ -45,7 +59,6 @@ class AlignedBuffer {
   S* data() { return data_; }
   const S* data() const { return data_; }
   std::size_t size() const { return count_; }
-  bool empty() const { return count_ == 0; }
 
  private:
   void swap(AlignedBuffer& other) noexcept {

@@ -6,6 +6,7 @@
 
 #include "kernels/dispatch.hpp"
 #include "memory/workspace.hpp"
+#include "model/panels.hpp"
 #include "model/weights.hpp"
 
 namespace cellgate {
@@ -13,20 +14,23 @@ namespace cellgate {
 template <class S>
 struct PackedLayer {
   std::int64_t input_size = 0;
-  AlignedBuffer<S> w;           // [blocks] panels of depth input_size
-  AlignedBuffer<S> r;           // [blocks] panels of depth P or H
+  Panels w;                     // [blocks] of depth input_size
+  Panels r;                     // [blocks] of depth P or H
   AlignedBuffer<S> bias;        // [blocks, 4, lanes]: b_ih + b_hh, zero without bias
   AlignedBuffer<S> b_ih, b_hh;  // [4H] as given: the sum cannot be taken apart again
-  AlignedBuffer<S> projection;  // [panels of 4 * lanes columns] of depth H
+  Panels projection;            // [panels of P columns] of depth H
 };
 
 template <class S>
 class Model {
  public:
+  using Scalar = S;
+
   // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
-  // layer 0 forward, layer 0 reverse, layer 1 forward, ... Throws as validate() does.
+  // layer 0 forward, layer 0 reverse, layer 1 forward, ... They are stored as `type`, which must be a type
+  // for S. Throws as validate() and kernels() do.
   Model(const Config& config, const std::vector<LayerWeights<S>>& weights,
-        const KernelTable& table = active_kernel_table());
+        const KernelTable& table = active_kernel_table(), WeightType type = weight_type_of<S>());
 
   const Config& config() const { return config_; }
   const Kernels<S>& kernels() const { return kernels_; }
@@ -39,7 +43,8 @@ class Model {
   std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
-  // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given.
+  // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given where they
+  // are stored as S.
   // Members of `to` that the configuration does not have are not touched.
   void unpack(std::int64_t layer, std::int64_t direction, const MutableLayerWeights<S>& to) const;
 

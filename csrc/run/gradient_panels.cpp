@@ -26,34 +26,18 @@ void transpose_gates(const Model<S>& model, const S* from, std::int64_t depth, S
   }
 }
 
+// Weights that training reads are stored as S.
+template <class S>
+const S* scalars(const Panels& panels) {
+  return static_cast<const S*>(panels.view().data);
+}
+
 template <class S>
 void put(const S* from, S* to, std::int64_t count, bool accumulate) {
   if (accumulate) {
     for (std::int64_t j = 0; j < count; ++j) to[j] += from[j];
   } else {
     std::copy_n(from, count, to);
-  }
-}
-
-// Panels of gates to rows of PyTorch's, [4H, depth].
-template <class S>
-void unpack_gates(const Model<S>& model, const S* from, std::int64_t depth, S* to, bool accumulate, S* room,
-                  const Share& blocks) {
-  const std::int64_t lanes = model.lanes(), hidden = model.config().hidden_size;
-  for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
-    for (std::int64_t gate = 0; gate < 4; ++gate) {
-      S* rows = to + (gate * hidden + block * lanes) * depth;
-      const std::int64_t units = std::min(lanes, hidden - block * lanes);
-      TransposeArgs<S> t{};
-      t.rows = depth;
-      t.columns = units;
-      t.from = from + block * depth * 4 * lanes + gate * lanes;
-      t.from_stride = 4 * lanes;
-      t.to = accumulate ? room : rows;
-      t.to_stride = depth;
-      model.kernels().transpose(t);
-      if (accumulate) put(room, rows, units * depth, true);
-    }
   }
 }
 
@@ -64,8 +48,8 @@ void transpose_weights(const Model<S>& model, const PackedLayer<S>& from, const 
                        int member, int members) noexcept {
   const Config& config = model.config();
   const Share blocks(model.blocks(), member, members);
-  if (to.w) transpose_gates(model, from.w.data(), from.input_size, to.w, blocks);
-  transpose_gates(model, from.r.data(), config.output_size(), to.r, blocks);
+  if (to.w) transpose_gates(model, scalars<S>(from.w), from.input_size, to.w, blocks);
+  transpose_gates(model, scalars<S>(from.r), config.output_size(), to.r, blocks);
   if (!config.proj_size) return;
   const std::int64_t width = 4 * model.lanes(), hidden = config.hidden_size, outputs = config.proj_size;
   const Share panels(plain_panels(hidden, model.lanes()), member, members);
@@ -74,7 +58,7 @@ void transpose_weights(const Model<S>& model, const PackedLayer<S>& from, const 
       TransposeArgs<S> t{};
       t.rows = std::min(width, hidden - panel * width);
       t.columns = std::min(width, outputs - p);
-      t.from = from.projection.data() + p * hidden + panel * width * width;
+      t.from = scalars<S>(from.projection) + p * hidden + panel * width * width;
       t.from_stride = width;
       t.to = to.projection + (panel * outputs + p) * width;
       t.to_stride = width;
@@ -90,8 +74,12 @@ void unpack_gradients(const Model<S>& model, std::int64_t input_size, const Grad
   const std::int64_t lanes = model.lanes(), hidden = config.hidden_size;
   const Share blocks(model.blocks(), member, members);
   const MutableLayerWeights<S>& to = target.to;
-  unpack_gates(model, from.w, input_size, to.w_ih, target.accumulate, room, blocks);
-  unpack_gates(model, from.r, config.output_size(), to.w_hh, target.accumulate, room, blocks);
+  const GateRows gate_rows{hidden, lanes};
+  S* added = target.accumulate ? room : nullptr;
+  unpack<S>({from.w, nullptr}, blocks.begin, blocks.end, input_size, model.kernels(), gate_rows, to.w_ih,
+            added);
+  unpack<S>({from.r, nullptr}, blocks.begin, blocks.end, config.output_size(), model.kernels(), gate_rows,
+            to.w_hh, added);
   for (std::int64_t block = blocks.begin; block < (config.bias ? blocks.end : blocks.begin); ++block) {
     const std::int64_t units = std::min(lanes, hidden - block * lanes);
     for (std::int64_t gate = 0; gate < 4; ++gate) {

@@ -104,11 +104,11 @@ class BackwardMember : Member<S> {
     g.panel_begin = share.begin;
     g.panel_end = share.end;
     g.a = scratch_.rows + rows.begin;
-    g.panels = panels;
+    g.panels = {panels, nullptr};
     g.out = scratch_.out_rows + rows.begin;
     g.out_columns = columns;
     g.partial = scratch_.partial;
-    g.packed = scratch_.gathered;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -142,8 +142,8 @@ class BackwardMember : Member<S> {
     a.d_rows = backward_.d_rows + first * backward_.d_rows_stride;
     a.d_rows_stride = backward_.d_rows_stride;
     a.d_rows_gate_stride = padded_;
-    a.outputs = config_.proj_size ? backward_.unprojected + first * width_ : nullptr;
-    a.outputs_panel_stride = chunk_.rows * width_;
+    a.unprojected = config_.proj_size ? backward_.unprojected + first * width_ : nullptr;
+    a.unprojected_panel_stride = chunk_.rows * width_;
     model_.kernels().cell_backward(a);
   }
 
@@ -216,10 +216,10 @@ class BackwardMember : Member<S> {
     g.a_offset = rows.begin;
     g.transposed = true;
     g.accumulate = sums_begun_;
-    g.panels = panels;
+    g.panels = {panels, nullptr};
     g.c = sums + rows.begin * width_;
     g.c_panel_stride = columns * width_;
-    g.packed = scratch_.gathered;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 

@@ -124,11 +124,11 @@ class ForwardMember : Member<S> {
     g.panel_begin = blocks_.begin;
     g.panel_end = blocks_.end;
     g.a = x_rows;
-    g.panels = team_.weights->w.data();
+    g.panels = team_.weights->w.view();
     g.start = team_.weights->bias.data();
     g.c = preactivation;
     g.c_panel_stride = stride_rows * width_;
-    g.packed = scratch_.gathered;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
   }
 
@@ -195,12 +195,12 @@ class ForwardMember : Member<S> {
       a.x = x.pointers;
       a.x_offset = x.offset;
       a.input_size = team_.weights->input_size;
-      a.w = team_.weights->w.data();
+      a.w = team_.weights->w.view();
     }
     a.h = h.pointers;
     a.h_offset = h.offset;
     a.recurrent_size = config_.output_size();
-    a.r = team_.weights->r.data();
+    a.r = team_.weights->r.view();
     a.c_prev = find_cells(s, rows) + first_cell;
     a.c = (recording() ? recorded_cells(s) : team_.c) + first_cell;
     a.c_stride = padded_;
@@ -214,7 +214,7 @@ class ForwardMember : Member<S> {
       a.cells_offset = cells.offset;
     }
     a.partial = scratch_.partial;
-    a.packed = scratch_.gathered;
+    a.gathered = scratch_.gathered;
     if (a.rows > 0) model_.kernels().cell_forward(a);
     if (!team_.split_rows && !rerun_) meet();
     if (projects && !rerun_) project(rows, y);
@@ -228,12 +228,12 @@ class ForwardMember : Member<S> {
     g.panel_begin = panels_.begin;
     g.panel_end = panels_.end;
     g.a = team_.unprojected_rows + rows.begin;
-    g.panels = team_.weights->projection.data();
+    g.panels = team_.weights->projection.view();
     g.out = y.pointers;
     g.out_offset = y.offset;
     g.out_columns = config_.proj_size;
     g.partial = scratch_.partial;
-    g.packed = scratch_.gathered;
+    g.gathered = scratch_.gathered;
     model_.kernels().gemm(g);
     if (!team_.split_rows) meet();
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "run/forward.hpp"
 #include "threads/executor.hpp"
@@ -68,12 +69,21 @@ class StreamState {
     std::fill_n(h_.data(), h_count(), S(0));
     std::fill_n(c_.data(), c_count(), S(0));
   }
-  void clear_row(std::int64_t row) {
+  void clear_rows(const std::vector<std::int64_t>& rows) {
     const std::int64_t width = config().output_size(), hidden = config().hidden_size;
-    for (std::int64_t layer = 0; layer < config().num_layers; ++layer) {
-      std::fill_n(h_.data() + (layer * batch_ + row) * width, width, S(0));
-      std::fill_n(c_.data() + (layer * batch_ + row) * hidden, hidden, S(0));
+    for (const std::int64_t row : rows) {
+      for (std::int64_t layer = 0; layer < config().num_layers; ++layer) {
+        std::fill_n(h_.data() + (layer * batch_ + row) * width, width, S(0));
+        std::fill_n(c_.data() + (layer * batch_ + row) * hidden, hidden, S(0));
+      }
     }
+  }
+
+  double multiplies_per_step() const {
+    const Config& c = config();
+    const double inputs = static_cast<double>(c.input_size + c.output_size());
+    return 4.0 * static_cast<double>(batch_) * static_cast<double>(c.hidden_size) * inputs *
+           static_cast<double>(c.num_layers);
   }
 
  private:

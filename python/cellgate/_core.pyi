@@ -1,10 +1,11 @@
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _Float: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 _State: TypeAlias = tuple[_Float, _Float]
+_Out: TypeAlias = NDArray[Any] | None  # to write into; None: a new array
 
 def build_info() -> dict[str, Any]: ...
 def active_isa() -> str: ...
@@ -21,6 +22,38 @@ def set_num_threads(num_threads: int) -> None: ...
 def _activation(name: str, x: _Float) -> _Float: ...
 def _set_split(split: str) -> None: ...
 
+class Call(NamedTuple):
+    x: ArrayLike | None = None
+    state: tuple[ArrayLike, ArrayLike] | None = None
+    lengths: ArrayLike | None = None
+    reset: ArrayLike | None = None
+    batch_first: bool = False
+    batch_sizes: ArrayLike | None = None
+
+class Training(NamedTuple):
+    dropout: float = 0.0
+    seed: int = 0
+    checkpoint: int = 0
+
+class Derivatives(NamedTuple):
+    output: ArrayLike | None = None
+    d_output: ArrayLike | None = None
+    d_h: ArrayLike | None = None
+    d_c: ArrayLike | None = None
+    d_cells: ArrayLike | None = None
+    input_gradient: bool = True
+    accumulate: dict[str, Any] | None = None
+
+# What Call holds, without its names
+_Call: TypeAlias = tuple[
+    ArrayLike | None,
+    tuple[ArrayLike, ArrayLike] | None,
+    ArrayLike | None,
+    ArrayLike | None,
+    bool,
+    ArrayLike | None,
+]
+
 class Model:
     def __init__(
         self,
@@ -32,60 +65,32 @@ class Model:
     @overload
     def forward(
         self,
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None,
-        lengths: ArrayLike | None,
-        reset: ArrayLike | None,
-        batch_first: bool,
+        call: _Call,
         return_cells: Literal[False],
-        batch_sizes: ArrayLike | None = None,
+        out: tuple[_Out, _Out, _Out] | None = None,
     ) -> tuple[_Float, _State]: ...
     @overload
     def forward(
-        self,
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None,
-        lengths: ArrayLike | None,
-        reset: ArrayLike | None,
-        batch_first: bool,
-        return_cells: bool,
-        batch_sizes: ArrayLike | None = None,
+        self, call: _Call, return_cells: bool, out: tuple[_Out, _Out, _Out] | None = None
     ) -> tuple[_Float, _State] | tuple[_Float, _State, _Float]: ...
+    def copied(self, call: _Call) -> _Call: ...
     def tape_size(
         self, steps: int, batch: int, positions: int, dropout: bool, checkpoint: int
     ) -> int: ...
     def record(
         self,
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None,
-        lengths: ArrayLike | None,
-        reset: ArrayLike | None,
-        batch_first: bool,
+        call: _Call,
+        training: Training,
         return_cells: bool,
-        batch_sizes: ArrayLike | None,
-        dropout: float,
-        seed: int,
-        checkpoint: int,
+        out: tuple[_Out, _Out, _Out, _Out] | None = None,
     ) -> tuple[_Float, _State, _Float | None, _Float]: ...
     def backward(
         self,
         tape: NDArray[Any],
-        x: ArrayLike,
-        state: tuple[ArrayLike, ArrayLike] | None,
-        lengths: ArrayLike | None,
-        reset: ArrayLike | None,
-        batch_first: bool,
-        batch_sizes: ArrayLike | None,
-        dropout: float,
-        seed: int,
-        checkpoint: int,
-        y: NDArray[Any],
-        d_y: ArrayLike | None,
-        d_h: ArrayLike | None,
-        d_c: ArrayLike | None,
-        d_cells: ArrayLike | None,
-        input_gradient: bool,
-        accumulate: dict[str, Any] | None,
+        call: _Call,
+        training: Training,
+        derivatives: Derivatives,
+        out: tuple[_Out, _Out, _Out, tuple[_Out, ...] | None] | None = None,
     ) -> tuple[_Float | None, _State, dict[str, _Float]]: ...
 
 class Stream:

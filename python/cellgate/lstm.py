@@ -220,7 +220,9 @@ class LSTM(Weights):
         if padding != "zero":
             raise ValueError(f'padding: must be "zero", got {padding!r}')
         return_cells = check_bool("return_cells", return_cells)
-        return self._model.forward(x, state, lengths, reset, self._config.batch_first, return_cells)
+        # A plain tuple in the order of _core.Call, which takes longer to make than the core to read.
+        call = (x, state, lengths, reset, self._config.batch_first, None)
+        return self._model.forward(call, return_cells)
 
     def record(
         self,

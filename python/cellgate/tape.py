@@ -10,15 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
+from ._core import Call, Derivatives, Training
 from .config import check_bool, check_int, describe
 from .weights import Weights
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from ._core import Model
     from .lstm import LSTM
@@ -57,15 +56,12 @@ class _Kept(NamedTuple):
     """What backward reads besides the output."""
 
     tape: Float
-    x: Any
-    state: Any
-    lengths: Any
-    reset: Any
+    call: Call  # of copies
 
     @property
     def nbytes(self) -> int:
-        h, c = self.state or (None, None)
-        arrays = (self.tape, self.x, h, c, self.lengths, self.reset)
+        h, c = self.call.state or (None, None)
+        arrays: tuple[Any, ...] = (self.tape, self.call.x, h, c, self.call.lengths, self.call.reset)
         return sum(array.nbytes for array in arrays if array is not None)
 
 
@@ -99,12 +95,12 @@ class Tape:
     <Tape of LSTM(3, 2): output (5, 1, 2), used>
     """
 
-    __slots__ = ("__weakref__", "_kept", "_lstm", "_model", "_results", "_settings")
+    __slots__ = ("__weakref__", "_kept", "_lstm", "_model", "_results", "_training")
 
     _lstm: LSTM
     _model: Model
     _results: tuple[Float, State, Float | None]
-    _settings: tuple[float, int, int]  # dropout, seed, checkpoint, as the core has them
+    _training: Training
     # One item, or none: used up, or in use. A list because taking an item out is atomic.
     _kept: list[_Kept]
 
@@ -127,22 +123,15 @@ class Tape:
             raise TypeError(f"lstm: must be an LSTM, got {describe(lstm)}")
         dropout = lstm.dropout if check_bool("training", training) else 0.0
         return_cells = check_bool("return_cells", return_cells)
-        self._settings = dropout, _seed(seed), _interval(checkpoint)
-        model, dtype = lstm._model, lstm.dtype
-        given = (
-            _copied("x", x, dtype),
-            _copied_state(state, dtype),
-            _copied("lengths", lengths),
-            _copied("reset", reset),
-        )
-        y, last, cells, tape = model.record(
-            *given, lstm.batch_first, return_cells, None, *self._settings
-        )
+        self._training = Training(dropout, _seed(seed), _interval(checkpoint))
+        model = lstm._model
+        call = Call(*model.copied(Call(x, state, lengths, reset, lstm.batch_first)))
+        y, last, cells, tape = model.record(call, self._training, return_cells)
         y.flags.writeable = False
         if cells is not None:
             cells.flags.writeable = False
         self._results = y, last, cells
-        self._kept = [_Kept(tape, *given)]
+        self._kept = [_Kept(tape, call)]
         self._model = model
         self._lstm = lstm
 
@@ -164,7 +153,7 @@ class Tape:
     @property
     def seed(self) -> int:
         """Of the dropout."""
-        return self._settings[1]
+        return self._training.seed
 
     @property
     def nbytes(self) -> int:
@@ -255,20 +244,17 @@ class Tape:
                 "tape: it was used before; backward(..., keep=True) allows another use"
             ) from None
         try:
+            derivatives = Derivatives(
+                output=self.output,
+                d_output=d_output,
+                d_h=d_h,
+                d_c=d_c,
+                d_cells=d_cells,
+                input_gradient=input_gradient,
+                accumulate=None if accumulate is None else dict(accumulate),
+            )
             return Gradients(
-                *self._model.backward(
-                    *kept,
-                    self._lstm.batch_first,
-                    None,
-                    *self._settings,
-                    self.output,
-                    d_output,
-                    d_h,
-                    d_c,
-                    d_cells,
-                    input_gradient,
-                    None if accumulate is None else dict(accumulate),
-                )
+                *self._model.backward(kept.tape, kept.call, self._training, derivatives)
             )
         except BaseException:  # nothing was written, so the tape is as it was
             if not keep:
@@ -293,32 +279,6 @@ def _seed(given: Any) -> int:
 def _interval(checkpoint: Any) -> int:
     """The checkpoint as the core has it: 0 for none; beyond any number of steps all are alike."""
     return 0 if checkpoint is None else min(check_int("checkpoint", checkpoint, 1), 2**62)
-
-
-def _copied(name: str, given: Any, dtype: np.dtype[Any] | None = None) -> Any:
-    """An array that nobody else can write to, of `dtype` if that only widens.
-
-    Of a wrong dtype or shape it is the core that refuses it, by name.
-    """
-    if given is None or (isinstance(given, np.ndarray) and hasattr(given, "mask")):
-        return given
-    try:
-        array: NDArray[Any] = np.asarray(given)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever an array-like's own conversion raises
-        raise TypeError(f"{name}: must be an array, got {describe(given)} ({error})") from None
-    if not isinstance(given, np.ndarray) and array.size == 0 and dtype is None:
-        return np.zeros(array.shape, np.int64)  # [] has no integers to tell its dtype by
-    widens = dtype is not None and array.dtype.kind == "f" and array.itemsize <= dtype.itemsize
-    return np.array(array, dtype if widens else None, order="C")
-
-
-def _copied_state(given: Any, dtype: np.dtype[Any]) -> Any:
-    """Copies of h and c; what is no pair is refused by the core."""
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        return given
-    return _copied("state: h", given[0], dtype), _copied("state: c", given[1], dtype)
 
 
 def _checked_pair(d_state: Any) -> tuple[Any, Any]:

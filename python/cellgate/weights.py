@@ -168,9 +168,7 @@ def assemble(kind: type[AnyWeights], config: Config, model: Model) -> AnyWeights
     return weights
 
 
-def _restore(
-    kind: type[AnyWeights], config: dict[str, Any], parameters: Parameters
-) -> AnyWeights:
+def _restore(kind: type[AnyWeights], config: dict[str, Any], parameters: Parameters) -> AnyWeights:
     """What unpickling calls."""
     checked = checked_config(**{**DEFAULTS, **config})
     return assemble(kind, checked, pack(checked, parameters))

@@ -33,7 +33,7 @@ void check_gemm(const KernelTable& table, const Product& k) {
   const test::Rows<S> a(random, k.transposed ? k.depth : k.rows, offset + (k.transposed ? k.rows : k.depth)),
       out(random, k.rows, offset + k.columns);
   const Fenced<S> start(test::full_numbers<S>(random, panels * width)), partial(k.rows * width),
-      packed(k.rows * k.depth), c(test::full_numbers<S>(random, panels * c_stride));
+      gathered(k.rows * k.depth), c(test::full_numbers<S>(random, panels * c_stride));
   std::vector<S> out_expected = out.values.take(), c_expected = c.take();
 
   cellgate::GemmArgs<S> g{};
@@ -43,7 +43,7 @@ void check_gemm(const KernelTable& table, const Product& k) {
   g.a_offset = offset;
   g.transposed = k.transposed;
   g.accumulate = k.accumulates;
-  g.panels = b.packed.data();
+  g.panels = {b.packed.data(), nullptr};
   g.start = k.starts ? start.data() : nullptr;
   g.c = k.in_panels ? c.data() : nullptr;
   g.c_panel_stride = c_stride;
@@ -51,13 +51,13 @@ void check_gemm(const KernelTable& table, const Product& k) {
   g.out_offset = offset;
   g.out_columns = k.columns;
   g.partial = partial.data();
-  g.packed = packed.data();
+  g.gathered = gathered.data();
   for (int member = 0; member < k.members; ++member) {
     const Share share(panels, member, k.members);
     g.panel_begin = share.begin;
     g.panel_end = share.end;
     partial.clear();
-    packed.clear();
+    gathered.clear();
     kernels.gemm(g);
     const std::int64_t end = k.in_panels ? share.end * width : std::min(share.end * width, k.columns);
     for (std::int64_t r = 0; r < k.rows; ++r) {
@@ -102,7 +102,7 @@ void check_cell(const KernelTable& table, const Step& k) {
   const Fenced<S> bias(test::full_numbers<S>(random, padded * 4)),
       hoisted_sums(test::full_numbers<S>(random, stepwise)), own_gates(stepwise),
       c_prev(test::full_numbers<S>(random, k.rows * padded)), own_c(k.rows * padded), partial(k.rows * width),
-      packed(k.rows * (k.input + k.hidden));
+      gathered(k.rows * (k.input + k.hidden));
   // c may be c_prev, gates may be where the hoisted sums are.
   const Fenced<S>&c = k.cells ? own_c : c_prev, &gates = k.gates == Step::kOwned ? own_gates : hoisted_sums;
   const std::vector<S> sums = hoisted_sums.take(), c_before = c_prev.take();
@@ -117,10 +117,10 @@ void check_cell(const KernelTable& table, const Step& k) {
   args.bias = bias.data();
   args.x = x.pointers.data();
   args.input_size = k.input;
-  args.w = w.packed.data();
+  args.w = {w.packed.data(), nullptr};
   args.h = h.pointers.data();
   args.recurrent_size = k.hidden;
-  args.r = r_.packed.data();
+  args.r = {r_.packed.data(), nullptr};
   args.c_prev = c_prev.data();
   args.c = c.data();
   args.c_stride = padded;
@@ -128,7 +128,7 @@ void check_cell(const KernelTable& table, const Step& k) {
   args.out = out.pointers.data();
   args.cells = k.cells ? cell.pointers.data() : nullptr;
   args.partial = partial.data();
-  args.packed = packed.data();
+  args.gathered = gathered.data();
   kernels.cell_forward(args);
   for (std::int64_t r = 0; r < k.rows; ++r) {
     const auto row = static_cast<std::size_t>(r);

@@ -15,7 +15,7 @@ using test::Fenced;
 
 struct Cell {
   std::int64_t rows, hidden;
-  bool dy, d_cells, outputs;
+  bool dy, d_cells, unprojected;
   int members;
 };
 
@@ -55,7 +55,7 @@ class CellCheck {
   void run() {
     cellgate::CellBackwardArgs<S> a = arguments();
     std::vector<S> dc = dc_.take(), panels = d_panels_.take(), rows = d_rows_.take(),
-                   outputs = outputs_.take();
+                   unprojected = unprojected_.take();
     for (int member = 0; member < k_.members; ++member) {
       const Share blocks(blocks_, member, k_.members);
       a.block_begin = blocks.begin;
@@ -63,13 +63,13 @@ class CellCheck {
       kernels_.cell_backward(a);
       for (std::int64_t row = 0; row < k_.rows; ++row) {
         for (std::int64_t unit = blocks.begin * lanes_; unit < blocks.end * lanes_; ++unit) {
-          expect(row, unit, dc, panels, rows, outputs);
+          expect(row, unit, dc, panels, rows, unprojected);
         }
       }
       CHECK(test::same_bits(dc_.take(), dc), "%s", describe("dc", member).c_str());
       CHECK(test::same_bits(d_panels_.take(), panels), "%s", describe("d_panels", member).c_str());
       CHECK(test::same_bits(d_rows_.take(), rows), "%s", describe("d_rows", member).c_str());
-      CHECK(test::same_bits(outputs_.take(), outputs), "%s", describe("outputs", member).c_str());
+      CHECK(test::same_bits(unprojected_.take(), unprojected), "%s", describe("unprojected", member).c_str());
     }
   }
 
@@ -101,14 +101,14 @@ class CellCheck {
     a.d_rows = d_rows_.data();
     a.d_rows_stride = d_rows_stride_;
     a.d_rows_gate_stride = padded_;
-    a.outputs = k_.outputs ? outputs_.data() : nullptr;
-    a.outputs_panel_stride = block_stride_;
+    a.unprojected = k_.unprojected ? unprojected_.data() : nullptr;
+    a.unprojected_panel_stride = block_stride_;
     return a;
   }
 
   // Puts what belongs to one unit of one row where it belongs.
   void expect(std::int64_t row, std::int64_t unit, std::vector<S>& dc, std::vector<S>& panels,
-              std::vector<S>& rows, std::vector<S>& outputs) const {
+              std::vector<S>& rows, std::vector<S>& unprojected) const {
     const std::int64_t block = unit / lanes_, lane = unit % lanes_, cell = row * stride_ + unit;
     const std::int64_t gate = block * block_stride_ + row * width_ + lane;
     const std::int64_t output = block / 4 * block_stride_ + row * width_ + block % 4 * lanes_ + lane;
@@ -127,10 +127,10 @@ class CellCheck {
       d[2] = d_cell * i * test::term<S>(fused_, -g, g, 1);
       d[3] = dh * squashed * (o * (1 - o));
       at(dc, cell) = d_cell * f;
-      if (k_.outputs) at(outputs, output) = o * squashed;
+      if (k_.unprojected) at(unprojected, output) = o * squashed;
     } else {  // the gates' gradients are zero, the others whatever they are
       at(dc, cell) = dc_[cell];
-      if (k_.outputs) at(outputs, output) = outputs_[output];
+      if (k_.unprojected) at(unprojected, output) = unprojected_[output];
     }
     for (std::int64_t q = 0; q < 4; ++q) {
       at(panels, gate + q * lanes_) = d[q];
@@ -140,9 +140,9 @@ class CellCheck {
 
   std::string describe(const char* what, int member) const {
     char text[200];
-    std::snprintf(text, sizeof text, "%s %s: rows %ld H %ld dy %d d_cells %d outputs %d, member %d of %d",
-                  table_.name, what, long(k_.rows), long(k_.hidden), k_.dy, k_.d_cells, k_.outputs, member,
-                  k_.members);
+    std::snprintf(text, sizeof text, "%s %s: rows %ld H %ld dy %d d_cells %d unprojected %d, member %d of %d",
+                  table_.name, what, long(k_.rows), long(k_.hidden), k_.dy, k_.d_cells, k_.unprojected,
+                  member, k_.members);
     return text;
   }
 
@@ -159,7 +159,7 @@ class CellCheck {
   const Fenced<S> c_prev_, c_, dh_, dc_;
   const Fenced<S> gates_{(blocks_ - 1) * block_stride_ + k_.rows * width_}, d_panels_{gates_.size()},
       d_rows_{(k_.rows - 1) * d_rows_stride_ + 4 * padded_},
-      outputs_{((blocks_ + 3) / 4 - 1) * block_stride_ + k_.rows * width_};
+      unprojected_{((blocks_ + 3) / 4 - 1) * block_stride_ + k_.rows * width_};
   const test::Rows<S> dy_{random_, k_.rows, kOffset + k_.hidden},
       d_cells_{random_, k_.rows, kOffset + 1 + k_.hidden};
 };

@@ -43,13 +43,20 @@ class Call(NamedTuple):
         """The sizes."""
         return config_of(self.weights, self.bias, self.num_layers, self.bidirectional)
 
-    def state(self) -> tuple[Any, Any] | None:
-        """The initial state as the core takes it."""
-        return None if self.h0 is None else (array(self.h0), array(self.c0))
+    def of_core(self) -> _core.Call:
+        """The arrays, as the core takes them."""
+        return _core.Call(
+            x=array(self.x),
+            state=None if self.h0 is None else (array(self.h0), array(self.c0)),
+            batch_first=self.batch_first,
+            batch_sizes=array(self.batch_sizes),
+        )
 
-    def training(self) -> tuple[float, int, int]:
-        """Probability of a drop, seed, and interval of checkpoints (none)."""
-        return (0.0, 0, 0) if self.seed is None else (self.dropout, int(self.seed), 0)
+    def training(self) -> _core.Training:
+        """Dropout, if it acts."""
+        return (
+            _core.Training() if self.seed is None else _core.Training(self.dropout, int(self.seed))
+        )
 
     def plane(self) -> tuple[Any, Any, tuple[Any, ...]]:
         """B, valid rows of all steps, and the shape of x without I; they may be symbolic."""
@@ -61,7 +68,7 @@ class Call(NamedTuple):
 
 
 def checked(*arguments: Any) -> Call:
-    """Without what only a `Call` that nobody's module makes could have."""
+    """The arguments, refused if cellgate.torch.LSTM would not have passed them."""
     call = Call(*arguments)
     if (call.h0 is None) != (call.c0 is None):
         raise ValueError("h0, c0: must be given both or neither")
@@ -77,12 +84,9 @@ def array(tensor: Tensor | None) -> Any:
     return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
-def tensors(*arrays: Any) -> Any:
-    """The same memory as tensors."""
-    return tuple(torch.from_numpy(a) for a in arrays)
-
-
 # ---- with memory -------------------------------------------------------------------------------
+# Results are tensors of PyTorch's own, into which the core writes: memory of NumPy's needs Python
+# to be released, and autograd's threads may hold it until there is no Python any more.
 
 
 def lstm_cpu(*arguments: Any) -> Three:
@@ -90,65 +94,46 @@ def lstm_cpu(*arguments: Any) -> Three:
     call = checked(*arguments[:11])
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
-    y, (h, c), *_ = packed(call.weights, call.config()).forward(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
-    )
-    result: Three = tensors(y, h, c)
-    return result
+    results = lstm_fake(*arguments)
+    model = packed(call.weights, call.config())
+    model.forward(call.of_core(), return_cells=False, out=tuple(map(array, results)))
+    return results
 
 
 def record_cpu(*arguments: Any) -> Four:
     """Forward pass that keeps a tape."""
     call, promised = checked(*arguments[:11]), arguments[11]
-    y, (h, c), _, tape = packed(call.weights, call.config()).record(
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        False,
-        array(call.batch_sizes),
-        *call.training(),
-    )
-    if tape.size != promised:
-        raise ValueError(f"tape_size: must be {tape.size}, got {promised}")
-    result: Four = tensors(y, h, c, tape)
-    return result
+    if promised != (size := tape_size(call)):
+        raise ValueError(f"tape_size: must be {size}, got {promised}")
+    results = record_fake(*arguments)
+    model = packed(call.weights, call.config())
+    out = tuple(map(array, results))
+    model.record(call.of_core(), call.training(), return_cells=False, out=out)
+    return results
 
 
 def backward_cpu(*arguments: Any) -> list[Tensor]:
     """Gradients of the weights, of h0 and c0 if given, of x if wanted."""
     call = checked(*arguments[:11])
     y, tape, d_y, d_h, d_c, input_gradient = arguments[11:]
-    d_x, d_state, d_weights = packed(call.weights, call.config()).backward(
+    results = backward_fake(*arguments)
+    rest = iter(map(array, results))
+    d_weights = tuple(next(rest) for _ in call.weights)
+    d_h0, d_c0 = (None, None) if call.h0 is None else (next(rest), next(rest))
+    packed(call.weights, call.config()).backward(
         array(tape),
-        array(call.x),
-        call.state(),
-        None,
-        None,
-        call.batch_first,
-        array(call.batch_sizes),
-        *call.training(),
-        array(y),
-        array(d_y),
-        array(d_h),
-        array(d_c),
-        None,
-        input_gradient,
-        None,
+        call.of_core(),
+        call.training(),
+        _core.Derivatives(
+            output=array(y),
+            d_output=array(d_y),
+            d_h=array(d_h),
+            d_c=array(d_c),
+            input_gradient=input_gradient,
+        ),
+        out=(next(rest, None), d_h0, d_c0, d_weights),
     )
-    arrays: list[Any] = [*d_weights.values()]
-    if call.h0 is not None:
-        arrays += d_state
-    if input_gradient:
-        arrays.append(d_x)
-    return [*tensors(*arrays)]
+    return results
 
 
 # ---- without: shapes only ----------------------------------------------------------------------
