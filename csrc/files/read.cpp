@@ -85,11 +85,6 @@ AnyNetwork read(Bytes bytes, const ReadOptions& options) {
 
 }  // namespace
 
-const char* name_of(Format format) {
-  constexpr const char* kNames[] = {"any", "safetensors", "RTNeural JSON", "Proteus JSON", "NAM"};
-  return kNames[static_cast<int>(format)];
-}
-
 AnyNetwork read_network(Bytes bytes, const ReadOptions& options) {
   try {
     return read(bytes, options);

@@ -13,7 +13,6 @@
 namespace cellgate::files {
 
 enum class Format { kAuto, kSafetensors, kRtneural, kProteus, kNam };
-const char* name_of(Format format);  // "safetensors", "RTNeural JSON", ...
 
 struct Bytes {
   const unsigned char* data = nullptr;

@@ -38,8 +38,7 @@ std::int64_t last_size(const Field& shape) {
   return items.back().integer(1);
 }
 
-// All elements of `weights`, which are arrays of numbers or of arrays. Those of a file whose layers hold
-// numbers directly are none of these.
+// All elements of `weights`, which are arrays of numbers or of arrays.
 std::vector<Field> weights_of(const Field& layer, std::size_t least, std::size_t most) {
   const Field weights = layer["weights"];
   std::vector<Field> arrays = weights.items();
@@ -66,7 +65,7 @@ void add_lstm(const Field& layer, Network& network, bool allow_nonfinite) {
   }
   const std::int64_t inputs = first ? network.config.input_size : hidden;
   const std::vector<Field> arrays = weights_of(layer, 2, 3);
-  // Shapes of the text come before the products of its sizes.
+  // The largest first: what follows is then in proportion to the file.
   OwnedLayerWeights<float> weights;
   weights.w_hh = Values<float>(read_matrix(arrays[1], 4 * hidden, hidden, Layout::kColumns, allow_nonfinite));
   weights.w_ih = Values<float>(read_matrix(arrays[0], 4 * hidden, inputs, Layout::kColumns, allow_nonfinite));
@@ -103,24 +102,30 @@ void add_dense(const Field& layer, Network& network, bool allow_nonfinite) {
   set_activation(layer, *network.head);
 }
 
+bool is_dense(const std::string& type) { return type == "dense" || type == "time-distributed-dense"; }
+
+// An LSTM and a linear head are all that a network has. One message names everything that was found.
+void check_types(const std::vector<Field>& layers) {
+  constexpr std::size_t kMostShown = 12;
+  std::vector<std::string> types;
+  for (const Field& layer : layers) types.push_back(layer["type"].text());
+  std::size_t next = 0;
+  while (next < types.size() && types[next] == "lstm") ++next;
+  const std::size_t lstms = next;
+  if (next < types.size() && is_dense(types[next])) ++next;
+  if (next > lstms && next < types.size() && types[next] == "activation") ++next;
+  if (lstms > 0 && next == types.size()) return;
+  std::string found;
+  for (std::size_t i = 0; i < types.size() && i < kMostShown; ++i)
+    found += (i ? ", " : "") + in_quotes(types[i]);
+  unsupported("layers: must be 'lstm' once or more, then at most one 'dense' and one 'activation', got " +
+              (types.empty() ? "none" : found + (types.size() > kMostShown ? ", ..." : "")));
+}
+
 void add_layer(const Field& layer, Network& network, bool allow_nonfinite) {
   const std::string& type = layer["type"].text();
-  const std::string where = layer.path() + ".type: ";
-  if (type == "lstm") {
-    if (network.head) unsupported(where + "must not be 'lstm' behind a dense layer");
-    return add_lstm(layer, network, allow_nonfinite);
-  }
-  const bool dense = type == "dense" || type == "time-distributed-dense";
-  if (!dense && type != "activation") {
-    unsupported(where + "must be 'lstm' or 'dense', got " + in_quotes(type));
-  }
-  if (network.layers.empty())
-    unsupported(where + "must be 'lstm' in the first layer, got " + in_quotes(type));
-  if (dense && network.head) {
-    unsupported(where + "must be the only dense layer, got a second one");
-  }
-  if (!dense && !network.head) unsupported(where + "must not be 'activation' before a dense layer");
-  if (dense) return add_dense(layer, network, allow_nonfinite);
+  if (type == "lstm") return add_lstm(layer, network, allow_nonfinite);
+  if (is_dense(type)) return add_dense(layer, network, allow_nonfinite);
   set_activation(layer, *network.head);
 }
 
@@ -193,8 +198,9 @@ NetworkDescription<float> read_rtneural(const Value& value, bool allow_nonfinite
   Network network;
   network.config.input_size = last_size(root["in_shape"]);
   network.config.hidden_size = 0;
-  for (const Field& layer : root["layers"].items()) add_layer(layer, network, allow_nonfinite);
-  if (network.layers.empty()) unsupported("layers: must have an lstm, got none");
+  const std::vector<Field> layers = root["layers"].items();
+  check_types(layers);
+  for (const Field& layer : layers) add_layer(layer, network, allow_nonfinite);
   if (const auto skip = root.find("in_skip")) network.skip = static_cast<double>(skip->integer(0, 1));
   set_gains(root, network);
   network.sample_rate = sample_rate_of(root);

@@ -1,5 +1,5 @@
 // csrc/files: every format from files written here with known numbers, and whatever files may have wrong.
-// usage: test_files [folder for temporary files]
+// usage: test_files FOLDER_OF_STORED_FILES FOLDER_FOR_TEMPORARY_FILES
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -335,10 +335,12 @@ void check_rtneural_errors() {
   const auto bad = [&](const std::string& from, const std::string& to, const std::string& part,
                        Fault fault = Fault::kMalformed) { fails(replaced(good, from, to), part, fault); };
   const Fault no = Fault::kUnsupported;
-  for (const char* type : {"gru", "conv1d", "prelu", "batchnorm", "x\\u0000y"}) {
-    bad("\"lstm\"", "\"" + std::string(type) + "\"", "layers[0].type: must be 'lstm' or 'dense', got '", no);
-  }
-  bad("\"lstm\"", "\"dense\"", "layers[0].type: must be 'lstm' in the first layer, got 'dense'", no);
+  const std::string wanted =
+      "layers: must be 'lstm' once or more, then at most one 'dense' and one 'activation', got ";
+  for (const std::string type : {"gru", "conv1d", "prelu", "batchnorm", "dense"})
+    bad("\"lstm\"", "\"" + type + "\"", wanted + "'" + type + "', 'lstm', 'dense'", no);
+  bad("\"lstm\"", "\"x\\u0000y\"", wanted + "'x\\x00y', 'lstm'", no);
+  bad("\"dense\"", "\"activation\"", wanted + "'lstm', 'lstm', 'activation'", no);
   bad("\"activation\":\"\"", "\"activation\":\"relu\"", "layers[0].activation: must be 'tanh', got 'relu'",
       no);
   bad("3],\"weights\"", "16],\"weights\"", "layers[0].weights[1]: must have 16 rows, got 3");
@@ -354,8 +356,24 @@ void check_rtneural_errors() {
   bad("\"layers\"", "\"layer\"", "is JSON, but of no known format", no);
   bad("\"layers\"", "\"in_shape\"", "'in_shape' occurs twice");
   bad("\"type\":\"dense\"", "\"type\":\"lstm\"", "layers[2]: has 1 units, the lstm before it 3", no);
-  fails(std::string(R"({"in_shape":[1],"layers":[]})"), "layers: must have an lstm, got none", no);
+  fails(std::string(R"({"in_shape":[1],"layers":[]})"), wanted + "none", no);
+  const auto layers = [](const std::string& types) {
+    return R"({"in_shape":[1],"layers":[{"type":"lstm"})" + types + "]}";
+  };
+  const std::string dense = R"(,{"type":"dense"})", activation = R"(,{"type":"activation"})";
+  fails(layers(dense + dense), wanted + "'lstm', 'dense', 'dense'", no);
+  fails(layers(dense + activation + activation), wanted + "'lstm', 'dense', 'activation', 'activation'", no);
+  std::string many;
+  for (int i = 0; i < 20; ++i) many += dense;
+  fails(layers(many), "'dense', ...", no);
   fails(std::string(R"({"in_shape":[1],"layers":[1]})"), "layers: must be an array of no numbers");
+  bad("\"activation\":\"\",\"shape\":[null,null,1]", "\"activation\":\"elu\",\"shape\":[null,null,1]",
+      "layers[2].activation: must be tanh, relu, sigmoid or softmax, got 'elu'", no);
+  fails(replaced(replaced(good, "\"activation\":\"\",\"shape\":[null,null,1]",
+                          "\"activation\":\"tanh\",\"shape\":[null,null,1]"),
+                 "]}]", R"(]},{"type":"activation","activation":"relu"}])"),
+        "layers[3].activation: must be the only activation behind the dense layer, got 'relu' after 'tanh'",
+        no);
   const std::string one =
       R"({"in_shape":[1],"layers":[{"type":"lstm","shape":[1],"weights":[[[1,2,3,%s]],[[1,2,3,4]]]}]})";
   CHECK(read(replaced(one, "%s", "3.4028235677973362e38")).layers.size() == 1u, "rounds to the largest");
@@ -550,6 +568,24 @@ void check_description() {
   bad([](auto& n) { n.head.reset(); }, "skip: must be 0 where the output is wider (4) than the input (3)");
 }
 
+// Files that releases have written.
+void check_stored(const std::string& folder) {
+  for (const std::string name : {"plain", "layers", "projected", "double"}) {
+    const std::string path = folder + "/" + name + "-0.1.0.safetensors";
+    const File file = read_bytes(path);
+    const AnyNetwork network = read_network(view(file));
+    CHECK(std::holds_alternative<NetworkDescription<double>>(network) == (name == "double"), "%s",
+          path.c_str());
+    std::visit(
+        [&](const auto& n) {
+          CHECK(!n.is_network && !n.head, "%s", path.c_str());
+          using S = typename std::decay_t<decltype(n)>::Scalar;
+          same_network(n, read<S>(write_network(n)));
+        },
+        network);
+  }
+}
+
 void check_paths(const std::string& folder) {
   const std::string path = folder + "/test_files.bin";
   const File content(100'000, 'x');
@@ -586,7 +622,9 @@ int main(int argc, char** argv) {
   check_limits();
   check_detection();
   check_description();
-  check_paths(argc > 1 ? argv[1] : ".");
+  CHECK(argc == 3, "usage: test_files FOLDER_OF_STORED_FILES FOLDER_FOR_TEMPORARY_FILES");
+  check_stored(argv[1]);
+  check_paths(argv[2]);
   const NetworkDescription<float> small = test::network(test::sizes(1, 1));
   check_damaged(tiny(kTiny));
   check_damaged(write_network(small));
