@@ -97,7 +97,7 @@ class Builder {
       Array array;
       for (const double number : *numbers) {
         count();
-        array.push_back(Value{number});
+        array.emplace_back().is = number;
       }
       top.is = std::move(array);
     }
