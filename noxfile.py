@@ -93,6 +93,27 @@ def asan(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Each reader of files under libFuzzer and sanitizers: 30 s, or as many as are given."""
+    seconds = session.posargs[0] if session.posargs else "30"
+    build = Path("build/fuzz")
+    session.run(
+        "cmake", "-S", ".", "-B", str(build), "-DCMAKE_CXX_COMPILER=clang++", "-DCELLGATE_FUZZ=ON",
+        "-DCELLGATE_PYTHON=OFF", "-DCELLGATE_WERROR=ON", external=True,
+    )  # fmt: skip
+    session.run("cmake", "--build", str(build), "--target", "fuzzers", external=True)
+    session.run("python", "tests/fuzz/make_seeds.py", str(build / "seeds"))
+    for seeds in sorted((build / "seeds").iterdir()):
+        corpus = build / "corpus" / seeds.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        session.run(
+            str(build / "tests" / "fuzz" / f"fuzz_{seeds.name}"), str(corpus), str(seeds),
+            f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=16384",
+            "-print_final_stats=1", f"-artifact_prefix={build}/", external=True,
+        )  # fmt: skip
+
+
+@nox.session
 def tsan(session: nox.Session) -> None:
     """The C++ tests under ThreadSanitizer."""
     cpp_tests(session, "tsan", "-DCELLGATE_SANITIZE=thread")
