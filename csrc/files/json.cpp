@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "files/error.hpp"
 
@@ -150,7 +151,13 @@ std::string json_text(double number) {
   return nlohmann::json(number).dump();
 }
 
-std::string json_text(std::string_view text) { return nlohmann::json(std::string(text)).dump(-1, ' ', true); }
+std::string json_text(std::string_view text) {
+  try {
+    return nlohmann::json(std::string(text)).dump(-1, ' ', true);
+  } catch (const nlohmann::json::exception&) {
+    throw std::invalid_argument("text: must be UTF-8, got other bytes");
+  }
+}
 
 std::string json_text(const Value& value) {
   const auto number_text = [](double number) { return json_text(number); };

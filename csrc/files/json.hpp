@@ -38,9 +38,9 @@ constexpr std::size_t kMostValues = std::size_t{1} << 20;  // numbers in arrays 
 // Throws FileError, opened by `what` ("is not JSON", ...).
 Value parse_json(std::string_view text, const std::string& what);
 
-std::string json_text(const Value& value);  // compact
-std::string json_text(double number);       // finite; the shortest that reads back the same
-std::string json_text(std::string_view text);
-std::string kind_of(const Value& value);  // "a number", "a string", ... for messages
+std::string json_text(const Value& value);     // compact
+std::string json_text(double number);          // finite; the shortest that reads back the same
+std::string json_text(std::string_view text);  // throws std::invalid_argument if it is not UTF-8
+std::string kind_of(const Value& value);       // "a number", "a string", ... for messages
 
 }  // namespace cellgate::files

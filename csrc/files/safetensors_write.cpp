@@ -1,6 +1,7 @@
 // Writes a network or an LSTM as a safetensors file: see safetensors.hpp. Called by bindings and capi.
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "files/json.hpp"
 #include "files/read.hpp"
@@ -65,6 +66,21 @@ std::string configuration_text(const NetworkDescription<S>& network) {
   return members.text();
 }
 
+// Of all texts, only the metadata's come from outside.
+template <class S>
+std::string text_of(const NetworkDescription<S>& network) {
+  try {
+    return configuration_text(network);
+  } catch (const std::invalid_argument&) {
+    throw std::invalid_argument("metadata: must be UTF-8, got other bytes");
+  }
+}
+
+template <class S>
+const char* dtype_of(const NetworkDescription<S>&) {
+  return sizeof(S) == 4 ? "F32" : "F64";
+}
+
 template <class S>
 std::vector<Entry> entries_of(const NetworkDescription<S>& network) {
   std::vector<Entry> entries;
@@ -124,13 +140,7 @@ std::vector<unsigned char> write_network(const AnyNetwork& any) {
       [](const auto& network) {
         validate(network);
         const std::vector<Entry> entries = entries_of(network);
-        std::string header;
-        try {
-          header = header_text(entries, configuration_text(network),
-                               sizeof(*network.input_mean.data()) == 4 ? "F32" : "F64");
-        } catch (const std::exception&) {  // nlohmann's, of text that is no UTF-8
-          throw std::invalid_argument("metadata: must be UTF-8, got other bytes");
-        }
+        const std::string header = header_text(entries, text_of(network), dtype_of(network));
         std::size_t total = kLengthBytes + header.size();
         for (const Entry& entry : entries) total += entry.bytes;
         std::vector<unsigned char> file(total);
