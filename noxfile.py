@@ -1,4 +1,8 @@
-"""One command per job: `nox -s lint|types|tests|cpp|asan|tsan|neon|wheel|examples|bench|docs`.
+"""One command per job; `nox --list` has them all.
+
+`.ci/run` runs lint, types, isa_tests, asan, tsan, cpp_oldest, neon, wheel and docs. What takes
+longer than a gate may is run before a release: tests, cpp, sanitizers, emulation, all_floats, fuzz,
+fuzz_files, galleries, torch_range, bench.
 
 Each session installs what it needs into an environment of its own. Run with `nox --no-venv`, the
 sessions use the current environment, which must have `pip install -e '.[test,dev]'` and more; that
@@ -10,19 +14,48 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "cpp"]
-CPP = ["csrc", "tests/cpp"]
+CPP = ["csrc", "tests/cpp", "tests/fuzz"]
+OLDEST_COMPILERS = ["g++-11", "clang++-14"]  # as README.md and CMakeLists.txt promise
+AARCH64 = [
+    "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+    "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DCMAKE_EXE_LINKER_FLAGS=-static",
+    "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64",
+]  # fmt: skip
+
+# The Python tests whose results depend on the instruction set. The others test Python, the
+# bindings, or the drop-in, which are the same code whatever the kernels are.
+ISA_TESTS = [
+    f"tests/test_{name}.py"
+    for name in (
+        "isa", "forward", "bitwise", "stream", "wavefront", "tape", "tape_threads", "core_training",
+        "gradients", "gradients_edges", "saved_files", "fuzz", "fuzz_training", "torch_parity",
+    )
+]  # fmt: skip
+FUZZ_TESTS = [
+    f"tests/test_{name}.py"
+    for name in ("fuzz", "fuzz_training", "gradients", "reference", "forward", "stream", "tape")
+]
+TORCH_TESTS = [
+    *sorted(map(str, Path("tests").glob("test_torch_*.py"))),
+    "tests/test_gradients_torch.py",
+]
+APPLICATIONS = [
+    "language_model", "speech_recognition", "forecasting", "anomaly_detection", "recommender",
+    "video_analysis",
+]  # fmt: skip
+# The ends of what pyproject.toml admits. The oldest has no build for CPUs alone on PyPI.
+TORCH_RANGE = ["torch==2.5.*", "torch"]
 
 
 def install(session: nox.Session, *what: str) -> None:
-    """Install, but not into the environment of whoever said `--no-venv`."""
+    """Install, but not into the caller's environment (`--no-venv`)."""
     if session.virtualenv.is_sandboxed:
         session.install(*what)
 
@@ -66,16 +99,51 @@ def types(session: nox.Session) -> None:
     session.run("stubtest", "cellgate._core", "--allowlist", allowed)
 
 
+def build_info(session: nox.Session) -> dict[str, Any]:
+    """Of the cellgate that is installed in the session's environment."""
+    code = "import cellgate, json; print(json.dumps(cellgate.build_info()))"
+    return json.loads(session.run("python", "-c", code, silent=True))
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The Python tests on every instruction set of this CPU."""
     install(session, ".[test]")
-    code = "import cellgate, json; print(json.dumps(cellgate.build_info()))"
-    info = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True))
+    info = build_info(session)
     for isa in info["isas_supported"]:
         session.run("pytest", "-q", *session.posargs, env={"CELLGATE_ISA": isa})
     absent = sorted(set(info["isas_built"]) - set(info["isas_supported"]))
     session.log("ran on %s; this CPU has no %s", info["isas_supported"], absent or "other")
+
+
+@nox.session
+def isa_tests(session: nox.Session) -> None:
+    """The tests whose results depend on the instruction set: on CELLGATE_ISA, or on all."""
+    install(session, ".[test]")
+    chosen = os.environ.get("CELLGATE_ISA")
+    for isa in [chosen] if chosen else build_info(session)["isas_supported"]:
+        env = {"CELLGATE_ISA": isa, "HYPOTHESIS_PROFILE": "slice"}
+        session.run("pytest", "-q", *ISA_TESTS, *session.posargs, env=env)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """New examples of hypothesis, 33 times as many, on every instruction set of this CPU."""
+    install(session, ".[test]")
+    for isa in build_info(session)["isas_supported"]:
+        env = {"CELLGATE_ISA": isa, "HYPOTHESIS_PROFILE": "explore"}
+        session.run("pytest", "-q", *FUZZ_TESTS, *session.posargs, env=env)
+
+
+@nox.session
+@nox.parametrize("torch", TORCH_RANGE)
+def torch_range(session: nox.Session, torch: str) -> None:
+    """The tests of the drop-in on the oldest and on the newest torch that is admitted."""
+    if not session.virtualenv.is_sandboxed:
+        session.error("installs torch: not with --no-venv")
+    session.install(".[test]", torch)
+    env = {"CELLGATE_REQUIRE": "torch"}
+    session.run("pytest", "-q", *TORCH_TESTS, *session.posargs, env=env)
 
 
 @nox.session
@@ -87,13 +155,33 @@ def cpp(session: nox.Session) -> None:
 
 
 @nox.session
-def asan(session: nox.Session) -> None:
-    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer."""
-    cpp_tests(session, "asan", "-DCELLGATE_SANITIZE=address,undefined")
+def cpp_oldest(session: nox.Session) -> None:
+    """The C++ tests, optimised, by the oldest compilers that are promised."""
+    for compiler in OLDEST_COMPILERS:
+        cpp_tests(session, f"cpp-{compiler}", f"-DCMAKE_CXX_COMPILER={compiler}")
+
+
+def best_isa() -> str:
+    """The best instruction set of this CPU by its flags; nothing of ours is built yet."""
+    if platform.machine() == "aarch64":
+        return "neon"
+    flags = set(Path("/proc/cpuinfo").read_text().partition("\nflags")[2].split("\n")[0].split())
+    if {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= flags:
+        return "avx512"
+    return "avx2" if {"avx2", "fma"} <= flags else "baseline"
 
 
 @nox.session
-def fuzz(session: nox.Session) -> None:
+def asan(session: nox.Session) -> None:
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer: one instruction set."""
+    cpp_tests(
+        session, "asan", "-DCELLGATE_SANITIZE=address,undefined", "-DCELLGATE_ONE_IN=17",
+        f"-DCELLGATE_ISAS={best_isa()}",
+    )  # fmt: skip
+
+
+@nox.session
+def fuzz_files(session: nox.Session) -> None:
     """Each reader of files under libFuzzer and sanitizers: 30 s, or as many as are given."""
     seconds = session.posargs[0] if session.posargs else "30"
     build = Path("build/fuzz")
@@ -115,20 +203,40 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def tsan(session: nox.Session) -> None:
-    """The C++ tests under ThreadSanitizer."""
-    cpp_tests(session, "tsan", "-DCELLGATE_SANITIZE=thread")
+    """The C++ tests under ThreadSanitizer: one instruction set."""
+    cpp_tests(
+        session, "tsan", "-DCELLGATE_SANITIZE=thread", "-DCELLGATE_ONE_IN=17",
+        f"-DCELLGATE_ISAS={best_isa()}",
+    )  # fmt: skip
+
+
+@nox.session
+def sanitizers(session: nox.Session) -> None:
+    """The C++ tests under the sanitizers, on every instruction set and with more ways to split."""
+    for name in ("address,undefined", "thread"):
+        folder = f"sanitizers-{name.partition(',')[0]}"
+        cpp_tests(session, folder, f"-DCELLGATE_SANITIZE={name}", "-DCELLGATE_ONE_IN=7")
 
 
 @nox.session
 def neon(session: nox.Session) -> None:
-    """The C++ tests for aarch64 under emulation, against results stored from AVX2."""
+    """The C++ tests for aarch64 under emulation: a few of the ways to split the work."""
     if platform.machine() == "aarch64":
         session.error("this is aarch64: the session cpp runs the same natively")
-    cpp_tests(
-        session, "neon", "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
-        "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", "-DCMAKE_EXE_LINKER_FLAGS=-static",
-        "-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64",
-    )  # fmt: skip
+    cpp_tests(session, "neon", *AARCH64, "-DCELLGATE_ONE_IN=31")
+
+
+@nox.session
+def emulation(session: nox.Session) -> None:
+    """The C++ tests for aarch64 under emulation, with many ways to split the work."""
+    cpp_tests(session, "emulation", *AARCH64, "-DCELLGATE_ONE_IN=7")
+
+
+@nox.session
+def all_floats(session: nox.Session) -> None:
+    """Sigmoid and tanh over all 2^32 floats, some minutes for each instruction set."""
+    cpp_tests(session, "cpp")
+    session.run("build/cpp/tests/cpp/test_activations", "1", external=True)
 
 
 @nox.session
@@ -154,6 +262,21 @@ def examples(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/test_examples.py", env=required)
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "cellgate", "demo", "--output", folder)
+
+
+@nox.session
+def galleries(session: nox.Session) -> None:
+    """All six applications, quickly; with `-- full`, the runs of docs/gallery.md (an hour)."""
+    install(session, ".[test,examples]")
+    if "full" not in session.posargs:
+        env = {"CELLGATE_REQUIRE": "torch,examples"}
+        session.run("pytest", "-q", "tests/test_examples.py", "-k", "application", env=env)
+        return
+    output = Path("build/gallery")
+    for name in APPLICATIONS:
+        program = f"examples/{name}.py"
+        session.run("python", program, "--output", str(output / name))
+    session.log("python tools/gallery.py %s makes docs/gallery.md of it", output)
 
 
 @nox.session

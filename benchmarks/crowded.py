@@ -19,6 +19,7 @@ from typing import Any
 import cellgate
 import numpy as np
 
+from . import neighbours
 from .compare import QUIET, about
 from .rivals import all_cores
 
@@ -193,9 +194,32 @@ def idle_pool(cores: int) -> Iterator[Any]:
         yield show(f"num_threads {n}, {name}", np.subtract(cpu, base))
 
 
+def after_others(_: int) -> Iterator[Any]:
+    print(f"5. after {neighbours.CALLS} calls of another library on all its threads:")
+    print(f"   {neighbours.NAME}, median of a call over that alone in the process")
+    for name, values, wanted in neighbours.after_rivals():
+        yield show(name, values, 1, wanted)
+
+
+def taken_core(_: int) -> Iterator[Any]:
+    print(f"6. one core taken by a busy process for good, {neighbours.NAME}: mean time of a call")
+    for name, values, wanted in neighbours.beside_a_busy_process():
+        yield show(name, values, 1, wanted)
+
+
+PARTS = (two_at_once, beside_torch, quota, idle_pool, after_others, taken_core)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crowded", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
+    parser.add_argument(
+        "--part",
+        action="append",
+        type=int,
+        choices=range(1, len(PARTS) + 1),
+        help="may be repeated",
+    )
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
@@ -206,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{info['processor']}, {info['cores']} cores, load average {info['load']:.2f}")
     if info["load"] > QUIET:
         print("  something else is running: the ratios below are not to be trusted")
-    for part in (two_at_once, beside_torch, quota, idle_pool):
+    for part in PARTS if not options.part else [PARTS[k - 1] for k in options.part]:
         info[part.__name__] = list(part(info["cores"]))
     if options.json:
         options.json.write_text(json.dumps(info, indent=1) + "\n")

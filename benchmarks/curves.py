@@ -63,7 +63,7 @@ SWEEPS = (
 
 
 def measured(sweep: Sweep, training: bool, options: argparse.Namespace) -> dict[str, Any]:
-    """Median µs at each value; the values of one sweep take turns."""
+    """Median µs at each value; the values of one sweep are timed alternately."""
     values = sweep.values()
     rows = [Row("curves", sweep.shape(value), training=training) for value in values]
     if sweep.symbol == "threads":

@@ -166,8 +166,8 @@ class Machine:
 class Moment:
     """The machine at one moment: each figure is measured once, shortly, when it is asked for.
 
-    A machine that others use too changes its speed within seconds. A time is held against what was
-    possible right beside it.
+    A shared machine changes its speed within seconds. A time is compared with a limit that was
+    measured right before it.
     """
 
     machine: Machine

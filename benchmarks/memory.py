@@ -96,7 +96,7 @@ def call_of(what: str, sizes: SIZES, checkpoint: int | None) -> Any:
 
 
 def measure(what: str, sizes: SIZES, checkpoint: int | None = None) -> float:
-    """MB, from a process of its own. `what` is "forward", "model", or who trains."""
+    """MB, from a process of its own. `what` is "forward", "model", or the library that trains."""
     words = [what, *map(str, sizes), *([f"--checkpoint={checkpoint}"] if checkpoint else [])]
     command = [sys.executable, "-m", "benchmarks.memory", "--one", *words]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

@@ -103,7 +103,7 @@ class OnnxRuntime(Rival):
         return results
 
     def _bind(self) -> None:
-        """Two bindings in turn: each reads the state that the other wrote; x is copied in."""
+        """Two bindings, alternately: each reads the state that the other wrote; x is copied in."""
         shape = self.row.shape
         state = (1, shape.B, shape.H)
         x = np.empty((1, shape.B, shape.I), np.float32)

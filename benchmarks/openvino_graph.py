@@ -21,7 +21,7 @@ class OpenVino(Rival):
     LSTMSequence has the batch first. `time first` transposes in the graph what the others get and
     give, which its CPU plugin can leave out; `batch first` gets x transposed beforehand. A step is
     a sequence of one or a cell, with the state in variables inside (`stateful`) or in arrays that
-    two requests read and write in turn (`explicit`).
+    two requests read and write alternately (`explicit`).
     """
 
     library = "openvino"
@@ -29,7 +29,7 @@ class OpenVino(Rival):
 
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
-        if row.training or row.shape.shortest:
+        if row.training:
             return ()
         if row.streaming:
             return tuple(f"{op} {way}" for op in STEPS for way in ("stateful", "explicit"))
@@ -100,7 +100,7 @@ class OpenVino(Rival):
         sizes = (shape.T, shape.B) if time_first else (shape.B, shape.T)
         x = first = op.parameter([*sizes, shape.I], np.float32, name="x")
         zero = np.zeros((shape.B, shape.D, shape.H), np.float32)
-        lengths = np.full(shape.B, shape.T)
+        lengths = shape.lengths()
         direction = "BIDIRECTIONAL" if shape.D == 2 else "FORWARD"
         if time_first:
             x = op.transpose(x, np.array([1, 0, 2]))

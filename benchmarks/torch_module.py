@@ -15,9 +15,10 @@ from .rows import Row
 class Torch(Rival):
     """torch.nn.LSTM, eager and compiled; LSTMCell too where a step is all there is to do.
 
-    Dynamo does not look into an nn.LSTM: `compile` runs what lies around it. `compile fullgraph`
-    sets the switch that makes it look (allow_rnn). A PackedSequence is made within the timed call
-    and, as another variant, before it.
+    Dynamo does not trace an nn.LSTM: `compile` compiles what lies around it. `compile fullgraph`
+    sets the switch that makes Dynamo trace it (allow_rnn). A PackedSequence is made within the
+    timed call and, as another variant, before it; a third variant computes the padding too and
+    ignores it, which gives the same gradients of the parameters where there is one direction.
     """
 
     library = "torch"
@@ -26,7 +27,8 @@ class Torch(Rival):
     @staticmethod
     def variants(row: Row) -> tuple[str, ...]:
         if row.shape.shortest:
-            return ("PackedSequence", "packed before")
+            packed = ("PackedSequence", "packed before")
+            return (*packed, "padded") if row.shape.D == 1 else packed
         plain = ("nn.LSTM", "compile nn.LSTM", "compile fullgraph")
         if row.streaming and row.shape.L == row.shape.D == 1:
             return (*plain, "nn.LSTMCell", "compile nn.LSTMCell")
@@ -55,7 +57,7 @@ class Torch(Rival):
         elif self.row.streaming:
             self.reset()
             self.call = self._step(run)
-        elif self.row.shape.shortest:
+        elif self._packs:
             self.call = torch.inference_mode()(lambda x: run(self._pack(x))[0])
         else:
             self.call = torch.inference_mode()(lambda x: run(x)[0])
@@ -70,7 +72,7 @@ class Torch(Rival):
             return torch.compile(self.lstm, dynamic=False)
         lstm = self.lstm
 
-        # A frame of its own: Dynamo remembers that it could not look into that of the module.
+        # A frame of its own: Dynamo remembers that it could not trace that of the module.
         def run(*arguments: Any) -> Any:
             return lstm(*arguments)
 
@@ -85,9 +87,13 @@ class Torch(Rival):
                 warnings.simplefilter("ignore")
                 for _ in range(3):
                     self.call(argument)
-        except Exception as error:  # whatever the compiler, or the C++ compiler under it, raises
+        except Exception as error:  # compilers raise many types
             line = (str(error).strip().splitlines() or [""])[0]
             raise UnavailableError(f"{type(error).__name__}: {line[:120]}") from error
+
+    @property
+    def _packs(self) -> bool:
+        return self.row.shape.shortest > 0 and self.variant != "padded"
 
     def _pack(self, x: Any) -> Any:
         rnn, lengths = self.torch.nn.utils.rnn, self.torch.from_numpy(self.row.shape.lengths())
@@ -118,7 +124,7 @@ class Torch(Rival):
         bias = parameters[-1].detach()[-1:]  # the same memory
         before, after = bias.nextafter(bias + 1), bias.clone()
         d_y = self.torch.from_numpy(self.row.shape.output_gradient())
-        ragged = self.row.shape.shortest > 0
+        ragged = self._packs
         if ragged:
             d_y = self._pack(d_y).data
 
@@ -145,9 +151,12 @@ class Torch(Rival):
         return self._pack(tensor) if self.variant == "packed before" else tensor
 
     def array(self, result: Any) -> np.ndarray:
-        if self.row.shape.shortest:
+        if self._packs:
             pad = self.torch.nn.utils.rnn.pad_packed_sequence
             result = pad(result, total_length=self.row.shape.T)[0]
+        elif self.row.shape.shortest:
+            result = result.detach().clone()
+            result[self.torch.from_numpy(self.row.shape.padding())] = 0
         if self.row.training:
             gradients = (p.grad.numpy() for p in self.lstm.parameters())
             return flat(result.detach().numpy(), gradients)
@@ -156,7 +165,7 @@ class Torch(Rival):
 
 
 class CellgateTorch(Torch):
-    """The drop-in for torch.nn.LSTM, where torch is what it is compared with."""
+    """The drop-in for torch.nn.LSTM, called as torch.nn.LSTM is."""
 
     library = "cellgate.torch"
     packages = ("torch", "cellgate")

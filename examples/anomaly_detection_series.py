@@ -1,7 +1,7 @@
 """Part 1 of anomaly_detection.py, which runs it: a series with one anomaly, and surgery for more.
 
 From the data to the scores of the four detectors; each is a function of a series (T,) to scores of
-its points (T,), the higher the less normal. `judge` turns those into the two metrics.
+its points (T,), the higher the less normal. `judge` computes the two metrics from them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Train a character-level language model twice: with torch.nn.LSTM, and with cellgate in its place.
 
 Both models start from the same weights and see the same text in the same order, one step of each
-in turn. If the drop-in computes what it stands for, their losses differ by rounding only; this
+in turn. If the drop-in computes what torch.nn.LSTM does, their losses differ by rounding only; this
 program prints by how much, and how long an epoch of each took. In the end it prints some text that
 the model wrote. It prints
 

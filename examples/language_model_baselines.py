@@ -51,7 +51,7 @@ class KneserNey:
 
             def probability(statistics: tuple[np.ndarray, ...]) -> np.ndarray:
                 discounted, total, rest = statistics
-                # A context at the very end of the training text has nothing after it.
+                # No token follows a context at the end of the training text.
                 inside = (context >= 0) & (context < len(total))  # noqa: B023
                 at = np.where(inside, context, 0)  # noqa: B023
                 inside &= total[at] > 0

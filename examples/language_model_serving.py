@@ -1,4 +1,4 @@
-"""Let the model that language_model.py saved write text, or tell how well it knows a text.
+"""Let the model that language_model.py saved write text, or compute its bits for a text.
 
 Needs NumPy, safetensors and cellgate, and no torch. Text is written token by token through streams,
 which keep the state: `python examples/language_model_serving.py language_model.safetensors --prompt

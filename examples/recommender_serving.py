@@ -2,7 +2,7 @@
 
     python recommender_serving.py recommender.safetensors --history "Toy Story (1995)" "Heat (1995)"
 
-prints ten movies for somebody who watched those, in this order. Without `--history` it reads
+prints ten movies for a user who watched these, in this order. Without `--history` it reads
 titles from standard input, one a line, and recommends anew after each: the state of the LSTM is all
 that is kept of a user, and a movie more costs one step. A title may be given in part.
 `--histories FILE` is for many users at once: a JSON list of lists of full titles; the answer is a
@@ -24,7 +24,7 @@ from safetensors import safe_open
 
 
 class Recommender:
-    """The model; what it knows of a user is in a `User`."""
+    """The model; the state of a user is in a `User`."""
 
     def __init__(self, path: Path) -> None:
         with safe_open(path, "numpy") as file:

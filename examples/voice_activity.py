@@ -170,10 +170,10 @@ class Silero:
         return np.array(result)
 
     def microseconds(self, audio: np.ndarray, rounds: int = 15) -> dict[str, list[float]]:
-        """Time of the LSTM per chunk, once for each pass over the audio; the two take turns."""
+        """Time of the LSTM per chunk, once for each pass over the audio; the two alternate."""
         inputs = [self.features(chunk) for chunk in chunks(audio)]
         stream, out = self.our_lstm.stream(), np.empty((1, self.our_lstm.hidden_size), np.float32)
-        sequences = [x[None] for x in inputs]  # onnxruntime wants (T, B, I)
+        sequences = [x[None] for x in inputs]  # onnxruntime's layout is (T, B, I)
 
         def ours() -> None:
             for x in inputs:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cellgate
 import numpy as np
+import pytest
 from cellgate import reference, reference_backward
+from hypothesis import settings
 from hypothesis import strategies as st
+from tolerances import assert_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +21,18 @@ if TYPE_CHECKING:
 
 SIZES = (1, 7, 8, 9, 15, 16, 17, 33)  # they straddle the lanes of every instruction set
 DTYPES = ("float32", "float64")
+
+# For tests of options in all combinations: dropout without effect is a warning.
+ignore_dropout_of_one_layer = pytest.mark.filterwarnings(
+    "ignore:dropout. acts between layers:UserWarning"
+)
+
+
+def examples(count: int) -> settings:
+    """`count` examples in the profile `suite`, in others in proportion to theirs."""
+    default, suite = settings.default, settings.get_profile("suite")
+    assert default is not None
+    return settings(max_examples=max(1, count * default.max_examples // suite.max_examples))
 
 
 class Case(NamedTuple):
@@ -230,3 +245,16 @@ def assert_same_bits(actual: Any, wanted: Any) -> None:
         assert left.dtype == right.dtype
         assert left.shape == right.shape
         np.testing.assert_array_equal(bits(left), bits(right))
+
+
+def big_training(dtype: str = "float32", **config: Any) -> Training:
+    """Everything at once, and large enough to be given to several threads."""
+    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3, **config}
+    lstm = cellgate.LSTM(64, 96, **options, dtype=dtype, seed=1)
+    case = make_case(lstm, 24, 20, seed=2, with_lengths=True, with_reset=True)
+    return make_training(case, 3)
+
+
+def assert_gradients_within(name: str, actual: Any, wanted: Any) -> None:
+    for left, right in zip(flat(actual), flat(wanted), strict=True):
+        assert_within(name, left, right)

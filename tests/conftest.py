@@ -3,10 +3,13 @@
 Environment variables that the tests read:
 
 CELLGATE_ISA            the instruction set to test; a test proves that it is the one in use
-CELLGATE_EXPECT_ISAS    names, with commas, of those that this machine must support
+CELLGATE_EXPECT_ISAS    names, with commas, of exactly those that this machine must support
+CELLGATE_APPLICATIONS   names, with commas, of the programs in examples/ to run; all if not set
 CELLGATE_REQUIRE        names of packages (torch, silero) whose tests must not be skipped
-CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py and test_assembly.py read
-HYPOTHESIS_PROFILE      suite (few examples, always the same) or explore (many, new each time)
+CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py and test_assembly.py read;
+                        else what `pip install .` left in build/, else they compile the kernels
+HYPOTHESIS_PROFILE      suite (few examples, always the same), slice (a third of them) or explore
+                        (many, new each time)
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("slice", settings.get_profile("suite"), max_examples=20)
 settings.register_profile(
     "explore", settings.get_profile("suite"), derandomize=False, max_examples=2000
 )

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,7 +15,24 @@ from tempfile import mkdtemp
 import pytest
 
 CSRC = Path(__file__).parents[1] / "csrc"
-OBJECTS = os.environ.get("CELLGATE_KERNEL_OBJECTS")  # where CI's build keeps its objects
+
+
+def installed_objects() -> Path | None:
+    """Where `pip install .` left its objects, unless a source of the kernels changed afterwards."""
+    for folder in (CSRC.parent / "build").glob(f"cp{sys.version_info[0]}{sys.version_info[1]}-*"):
+        objects = [*folder.rglob("kernels.cpp.o")]
+        sources = [
+            *(CSRC / "kernels").iterdir(),
+            CSRC / "isa.cmake",
+            CSRC.parent / "CMakeLists.txt",
+        ]
+        newest = max(path.stat().st_mtime for path in sources)
+        if objects and min(path.stat().st_mtime for path in objects) > newest:
+            return folder
+    return None
+
+
+OBJECTS = os.environ.get("CELLGATE_KERNEL_OBJECTS") or installed_objects()
 
 FLAGS = ["-O3", "-fPIC", "-fvisibility=hidden", "-fno-exceptions", "-fno-rtti", "-ffp-contract=off"]
 
@@ -45,7 +63,7 @@ def kernel_object(isa: str) -> Path:
         return found[0]
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
-        pytest.skip("there is no C++ compiler, and CELLGATE_KERNEL_OBJECTS is not set")
+        pytest.skip("there is no C++ compiler, and no object that it made")
     target = Path(mkdtemp(prefix="cellgate-"), "kernels.o")
     options = [f"-DCELLGATE_ISA_NAME={isa}", *isa_rows()[isa], f"-I{CSRC}"]
     source = str(CSRC / "kernels" / "kernels.cpp")

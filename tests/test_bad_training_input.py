@@ -9,9 +9,9 @@ from typing import Any
 import cellgate
 import numpy as np
 import pytest
+from cases import Training, assert_same_bits, digest, make_case, make_training
 from cellgate._core import Call, Derivatives
 from cellgate._core import Training as Settings
-from cases import Training, assert_same_bits, digest, make_case, make_training
 from test_bad_input import NOT_FLOATS, RAGGED, B, H, I, T, zeros
 
 not_floats = pytest.mark.parametrize("wrong", NOT_FLOATS.values(), ids=NOT_FLOATS)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import cellgate
 import numpy as np
 import pytest
+from cases import make_case, make_training
 from cellgate._core import Call, Derivatives
 from cellgate._core import Training as Settings
-from cases import make_case, make_training
 from test_bad_input import B, H, I, T, zeros
 from test_bad_training_input import some_training
 

@@ -175,6 +175,8 @@ def test_progress_moves_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
     progress = demo.Progress(epochs=2, batches=2)
     for _ in range(2):
         progress.batch()
@@ -183,6 +185,22 @@ def test_progress_moves_on_a_terminal(
     for text in (first, second, third):
         assert re.match(r"epoch  1: [\d,]+ steps/s, at most \d+ s left", text)
     assert third.endswith(", loss 0.500, validation error 1.250 °C *\n")
+
+
+@pytest.mark.parametrize(("term", "columns", "shown"), [("xterm", "30", 29), ("dumb", "80", 0)])
+def test_progress_fits_the_terminal(
+    term: str,
+    columns: str,
+    shown: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A line that wraps cannot be rewritten; a dumb terminal cannot rewrite any."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", columns)
+    demo.Progress(epochs=2, batches=2).batch()
+    assert len(capsys.readouterr().err.removeprefix("\r").removesuffix("\033[K")) == shown
 
 
 # The command
@@ -209,10 +227,15 @@ def test_the_demo_from_end_to_end(tmp_path: Path, weather: demo.Weather) -> None
         ]
         assert rows[name].split() == [f"{error:.2f}" for error in wanted]
     assert output.count("the same bits\n") == 2
-    assert f"{folder / demo.MODEL}" in output
+    assert f'Next: cellgate.load("{folder / demo.MODEL}") is the LSTM.' in output
     assert cellgate.load(folder / demo.MODEL).hidden_size == 16
     assert re.search(r"^Streaming: [\d.]+ µs", output, re.M)
-    assert sorted(p.name for p in folder.iterdir() if p.suffix != ".png") == sorted(FILES)
+    assert re.search(r"^The LSTM (has|does not have) the smallest error in every", output, re.M)
+    (folder / "new").touch()
+    modes = {path.name: oct(path.stat().st_mode) for path in folder.iterdir()}
+    assert set(modes.values()) == {modes.pop("new")}
+    made = {path.name for path in folder.iterdir()} - {"new", demo.PICTURE}
+    assert sorted(made) == sorted(FILES)
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path: Path) -> None:
@@ -235,7 +258,7 @@ def test_the_picture(tmp_path: Path, weather: demo.Weather) -> None:
 
 
 def test_without_matplotlib_it_says_how_to_get_it(tmp_path: Path) -> None:
-    (tmp_path / "matplotlib").mkdir()  # hides the real one, and has nothing in it
+    (tmp_path / "matplotlib").mkdir()  # an empty package that hides the real one
     (tmp_path / "matplotlib" / "__init__.py").touch()
     status, output, _ = call(
         "demo", "--quick", "--epochs", 1, "--output", tmp_path, python_path=tmp_path
@@ -269,13 +292,34 @@ def test_other_bits_are_a_failure(
     assert capsys.readouterr().out.count("OTHER BITS") == 1
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_before_the_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["below a file", "a file", "no new files"])
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_training(
+    where: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
-    status, output, complaint = call("demo", "--output", tmp_path / "file" / "folder")
+    folders = {
+        "below a file": tmp_path / "file" / "folder",
+        "a file": tmp_path / "file",
+        "no new files": Path("/proc"),  # which refuses those of root, too
+    }
+    status, output, complaint = call("demo", "--output", folders[where])
     assert (status, output) == (2, "")
-    assert complaint.startswith("python -m cellgate: ")
-    assert str(tmp_path / "file") in complaint
+    assert complaint.startswith(
+        "python -m cellgate: --output: must be a folder in which files can be written, "
+        f"got '{folders[where]}' ("
+    )
     assert len(complaint.splitlines()) == 1
+    assert "tmp" not in complaint.replace(str(tmp_path), "")
+
+
+@pytest.mark.parametrize("name", [*FILES, demo.PICTURE])
+def test_a_folder_in_the_place_of_a_file_is_said_before_the_training(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError, match=f"^--output: .*{name} must be a file or absent, but is a"):
+        demo.prepare_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +328,8 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_the_training(tmp_path
 def test_bad_options(arguments: list[str]) -> None:
     status, output, complaint = call("demo", *arguments)
     assert (status, output) == (2, "")
-    assert f"error: argument {arguments[0]}: invalid" in complaint
+    assert f"error: argument {arguments[0]}: must be an integer from " in complaint
+    assert complaint.endswith(f", got {arguments[1]!r}\n")
 
 
 def test_an_interrupt_ends_it_without_a_traceback(tmp_path: Path) -> None:
@@ -296,19 +341,3 @@ def test_an_interrupt_ends_it_without_a_traceback(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in complaint
     assert not any(tmp_path.iterdir())
-
-
-def test_without_a_command_it_says_what_there_is() -> None:
-    status, output, complaint = call()
-    assert (status, complaint) == (0, "")
-    assert output.startswith("usage: python -m cellgate")
-    assert re.search(r"^ +demo +\w", output, re.M)
-    assert re.search(r"^ +info +\w", output, re.M)
-
-
-def test_info() -> None:
-    status, output, complaint = call("info")
-    assert (status, complaint) == (0, "")
-    shown = dict(line.split(": ", 1) for line in output.splitlines())
-    for name, value in cellgate.build_info().items():
-        assert shown[name] == (", ".join(value) if isinstance(value, list) else str(value))

@@ -239,7 +239,7 @@ def test_layouts(random, layout):
 def test_rolling_is_what_single_forecasts_give(random):
     y = seasonal(random)
     model = LSTMForecaster(6, season_length=(4, 12), **SMALL).fit(y[:400])
-    model._model.share = 0.7  # so that both parts are seen, whatever was chosen
+    model._model.share = 0.7  # so that both parts have an effect, independent of what fit chose
     rolling = model.predict_rolling(y, start=410, step=7)
     for origin, quantiles in zip(rolling.origins, rolling.quantiles, strict=True):
         assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)

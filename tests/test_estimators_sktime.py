@@ -1,4 +1,4 @@
-"""SktimeForecaster: sktime's own checks, and that it says what the LSTMForecaster says."""
+"""SktimeForecaster: sktime's own checks, and that it forecasts as the LSTMForecaster does."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_it_says_what_the_forecaster_says(random):
     known[180:184] = x.to_numpy()[[180, 180, 180, 183]]
     only_horizon = model.predict(X=x.iloc[[180, 183]])
     assert np.array_equal(only_horizon, plain.predict(y[:180].to_numpy(), known)[[0, 3]])
-    # Whatever else X has does not matter.
+    # Other columns of X have no effect.
     assert model.predict(X=x).equals(made)
     # After an update it continues what has come since, without training if so wished.
     model.update(y[180:190], x[180:190], update_params=False)

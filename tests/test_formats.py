@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONFIGS = [
     {},
     {"num_layers": 2, "bidirectional": True, "batch_first": True},
-    {"bias": False, "proj_size": 3, "dropout": 0.25},
+    {"bias": False, "proj_size": 3, "num_layers": 2, "dropout": 0.25},
 ]
 
 

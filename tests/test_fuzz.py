@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import cellgate
 import numpy as np
-from cases import digest
-from hypothesis import given, settings
+from cases import digest, examples, ignore_dropout_of_one_layer
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 if TYPE_CHECKING:
     import pytest
 
-many = settings(max_examples=1000)
+many = examples(1000)
 
 dtypes = st.one_of(
     st.sampled_from(["f4", "f8", "f2", ">f4", "g"]).map(np.dtype),
@@ -198,7 +198,8 @@ option_names = ["num_layers", "bias", "batch_first", "dropout", "bidirectional",
 not_numbers = anything.filter(lambda value: not hasattr(value, "__index__"))
 
 
-@settings(max_examples=300)
+@ignore_dropout_of_one_layer
+@examples(300)
 @given(
     st.dictionaries(st.sampled_from([*option_names, "dtype", "seed"]), not_numbers, max_size=3),
     st.lists(st.integers(-3, 9) | st.integers(2**40, 2**80) | not_numbers, min_size=2, max_size=3),
@@ -208,7 +209,7 @@ def test_constructor(options: dict[str, Any], sizes: list[Any]) -> None:
         cellgate.LSTM(*sizes, **options)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(data=st.data())
 def test_damaged_files(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"

@@ -8,12 +8,12 @@ from typing import Any
 
 import cellgate
 import numpy as np
-from cases import digest, make_case, make_training
-from hypothesis import given, settings
+from cases import digest, examples, make_case, make_training
+from hypothesis import given
 from hypothesis import strategies as st
 from test_fuzz import anything, wrong
 
-many = settings(max_examples=1000)
+many = examples(1000)
 
 lstm = cellgate.LSTM(5, 7, 2, dropout=0.3, seed=1)
 training = make_training(make_case(lstm, 2, 3, seed=2), 3)

@@ -1,4 +1,4 @@
-"""Gradients against torch.nn.LSTM and autograd, which also judge the oracle itself."""
+"""Gradients against torch.nn.LSTM and autograd, which the oracle is compared with too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import cellgate
 import numpy as np
 import pytest
-from cases import Training, flat, make_case, make_training, trainings
-from hypothesis import assume, given, settings
+from cases import Training, examples, flat, make_case, make_training, trainings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_torch_parity import CONFIGS, DTYPES, pair, torch  # skips all this if it is not there
 from tolerances import assert_within
@@ -99,7 +99,7 @@ def test_every_option(config: dict, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(max_examples=200)
+@examples(200)
 @given(st.data())
 def test_any_case(dtype: str, data: st.DataObject) -> None:
     """But for what torch does not have: no steps or sequences at all, resets, its own dropout."""

@@ -127,7 +127,10 @@ def test_a_child_is_told_that_its_stream_was_in_use():
 def test_an_environment_that_is_not_text(name):
     environment = {**os.environb, name.encode(): b"\xff"}
     result = subprocess.run(
-        [sys.executable, "-c", "import cellgate"], env=environment, capture_output=True, check=False
+        [sys.executable, "-c", "import cellgate; cellgate.build_info()"],
+        env=environment,
+        capture_output=True,
+        check=False,
     )
     assert b"ValueError: " + name.encode() in result.stderr
     assert b"\\xff" in result.stderr

@@ -24,7 +24,6 @@ ORDER = (
 
 # Imports inside functions, each with its reason.
 ALLOWED = {
-    ("__main__", "demo"): "most commands do without it",
     ("demo", "safetensors.numpy"): "only when a checkpoint is kept",
     ("demo", "matplotlib.figure"): "optional: without it there is no chart",
     ("estimators.training", "tqdm"): "optional: only where progress is shown",

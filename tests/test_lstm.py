@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import pickle
 import weakref
+from typing import TYPE_CHECKING
 
 import cellgate
 import numpy as np
 import pytest
 from cases import DTYPES, assert_same_bits, digest, make_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # PCG64's first three draws from seed 0 as 2 u - 1; the bound 1 / sqrt(H) is 1.
 FIRST_VALUES_OF_SEED_0 = ["0x1.187f5e7ece140p-2", "-0x1.d77a103be9318p-2", "-0x1.d60b095ac4c86p-1"]
@@ -52,6 +56,26 @@ def test_numpy_scalars_are_kept_as_plain_values() -> None:
     assert [type(value) for value in values] == [int, int, int, bool, float]
 
 
+def test_dropout_with_one_layer_is_a_warning_at_construction_only(tmp_path: Path) -> None:
+    """As in PyTorch. Copying an object, or reading it from a file, does not warn again."""
+    with pytest.warns(
+        UserWarning, match=r"^dropout: acts between layers, and there is one"
+    ) as seen:
+        lstm = cellgate.LSTM(2, 3, dropout=0.25)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert "got dropout 0.25 with num_layers 1" in str(seen[0].message)
+    lstm.save(tmp_path / "model.safetensors")  # from here on a warning would be an error
+    for same in (
+        cellgate.load(tmp_path / "model.safetensors"),
+        pickle.loads(pickle.dumps(lstm)),
+        copy.copy(lstm),
+        lstm.stream().copy().lstm,
+    ):
+        assert same.dropout == 0.25
+    lstm.record(np.zeros((4, 2), np.float32))
+
+
 @pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("f4"), "<f4", np.zeros(1, "f")])
 def test_float32_by_all_its_names(dtype: object) -> None:
     dtype = dtype.dtype if isinstance(dtype, np.ndarray) else dtype
@@ -63,7 +87,8 @@ def test_float32_by_all_its_names(dtype: object) -> None:
     [
         "LSTM(64, 128)",
         "LSTM(64, 128, num_layers=2, bidirectional=True)",
-        "LSTM(1, 9, bias=False, batch_first=True, dropout=0.5, proj_size=4, dtype='float64')",
+        "LSTM(1, 9, bias=False, batch_first=True, proj_size=4, dtype='float64')",
+        "LSTM(1, 9, num_layers=2, dropout=0.5)",
     ],
 )
 def test_repr_is_what_was_written(shown: str) -> None:

@@ -15,12 +15,14 @@ from cases import (
     assert_same_bits,
     cases,
     difference,
+    examples,
+    ignore_dropout_of_one_layer,
     make_case,
     make_training,
     trainings,
 )
 from cellgate import reference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import assert_within
 
@@ -111,7 +113,8 @@ def test_padding_is_not_read() -> None:
 
 
 class TestBackward:
-    @settings(max_examples=30)
+    @ignore_dropout_of_one_layer
+    @examples(30)
     @given(trainings("float64"), st.integers(0, 99))
     def test_derivatives_along_any_direction_are_differences(
         self, training: Training, seed: int

@@ -28,6 +28,7 @@ from cases import (
     make_training,
 )
 from cellgate import _core
+from cellgate.tape import readable_size
 from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import assert_within
@@ -82,7 +83,7 @@ class TestForward:
                 setattr(tape, name, 0)
 
     def test_buffers_may_be_reused(self) -> None:
-        """Everything that goes in is copied, of whatever kind it is."""
+        """All arguments are copied, of any type."""
         lstm = cellgate.LSTM(5, 9, 2, bidirectional=True, seed=1)
         case = make_case(lstm, 8, 3, seed=2, with_lengths=True, with_reset=True)
         training = make_training(case, 3)
@@ -125,7 +126,7 @@ class TestUse:
             training.backward(tape)
 
     def test_not_after_the_weights_were_replaced(self) -> None:
-        """Not even by the same ones: whoever loads weights has made the tape meaningless."""
+        """Loading weights invalidates the tape, even if they are the same."""
         training = some_training()
         tape = training.record()
         lstm = training.case.lstm
@@ -222,12 +223,26 @@ class TestMemory:
     def test_is_told_by_repr(self) -> None:
         lstm = cellgate.LSTM(40, 64, 2)
         tape = lstm.record(np.zeros((100, 3, 40), np.float32))
-        shown = (
-            f"<Tape of LSTM(40, 64, num_layers=2): output (100, 3, 64), {tape.nbytes / 1e6:.3g} MB>"
-        )
+        shape = "output (100, 3, 64)"
+        shown = f"<Tape of LSTM(40, 64, num_layers=2): {shape}, {tape.nbytes / 1e3:.0f} kB>"
         assert repr(tape) == shown
         tape.backward(tape.output)
-        assert repr(tape) == "<Tape of LSTM(40, 64, num_layers=2): output (100, 3, 64), used>"
+        assert repr(tape) == f"<Tape of LSTM(40, 64, num_layers=2): {shape}, used>"
+
+    @pytest.mark.parametrize(
+        ("nbytes", "shown"),
+        [
+            (72, "0.072 kB"),
+            (3490, "3.49 kB"),
+            (999_499, "999 kB"),
+            (999_500, "1 MB"),
+            (12_345_678, "12.3 MB"),
+            (5 * 10**10, "50 GB"),
+            (2 * 10**12, "2 TB"),
+        ],
+    )
+    def test_is_told_in_a_unit_that_fits(self, nbytes: int, shown: str) -> None:
+        assert readable_size(nbytes) == shown
 
 
 class TestAccumulate:

@@ -229,7 +229,7 @@ class TestLeft:
             "1": "it is a torch.ao.nn.quantized.dynamic.modules.rnn.LSTMCell",
         }
 
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
     def test_scripted(self) -> None:
         report = accelerate(torch.jit.script(torch.nn.Sequential(torch.nn.LSTM(7, 9))))
         assert report.left == {"0": "it is scripted"}

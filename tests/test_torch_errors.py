@@ -55,7 +55,7 @@ def test_autocast() -> None:
             module(x)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_torchscript() -> None:
     with pytest.raises(TypeError, match="cannot be scripted"):
         torch.jit.script(torch.nn.Sequential(LSTM(7, 17)))

@@ -169,7 +169,7 @@ def test_grad(sample: Sample) -> None:
         return tuple(leaves_of(torch.func.functional_call(module, named, inputs)))
 
     # Batched gradients are those of autograd.grad(is_grads_batched=True), an older vmap for which
-    # an operator cannot register a rule; torch.func.vmap is tested in test_torch_library.py.
+    # an operator cannot register a rule; torch.func.vmap is tested in test_torch_func.py.
     assert gradcheck(function, (*leaves_of(args), *weights), check_batched_grad=False)
 
 

@@ -35,7 +35,7 @@ def ticks_of_threads():
 
 torch.set_num_threads(2)
 cellgate.set_num_threads(2)
-_core._set_split("units")  # whatever the load of the machine
+_core._set_split("units")  # independent of the load of the machine
 torch.ones(4_000_000).exp()  # its threads begin
 before = ticks_of_threads()
 lstm = cellgate.LSTM(256, 256, seed=0)

@@ -151,8 +151,8 @@ class TestWeights:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made = []
-        real = _packing.Model
-        monkeypatch.setattr(_packing, "Model", lambda *a: made.append(a) or real(*a))
+        real = _packing.pack
+        monkeypatch.setattr(_packing, "pack", lambda *a: made.append(a) or real(*a))
         module = make_module(1, "float32", 7, 17)
         x = values(2, 5, 3, 7, dtype=torch.float32)
         with torch.no_grad():
@@ -295,3 +295,18 @@ def saved(module: Any) -> io.BytesIO:
     torch.save(module, file)
     file.seek(0)
     return file
+
+
+def test_what_autograd_keeps_is_memory_of_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's needs Python to be released, which a thread of autograd may outlive."""
+    module = make_module(1, "float32", 7, 17, num_layers=2)
+    x = values(2, 5, 3, 7, dtype=torch.float32).requires_grad_()
+    wrapped = []
+    real = torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda a: wrapped.append(a) or real(a))
+    y, (h, c) = module(x)
+    (y.sum() + h.sum() + c.sum()).backward()
+    assert not wrapped
+    with torch.no_grad():
+        module(x)
+    assert len(wrapped) == 3  # results that no graph refers to: this is how one would see it

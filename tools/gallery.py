@@ -1,7 +1,7 @@
-"""Make docs/gallery.md of what the full runs of the six applications wrote.
+"""Make docs/gallery.md from the results of the full runs of the six applications.
 
 `python tools/gallery.py FOLDER`, where FOLDER/NAME/ is the --output of `python examples/NAME.py`.
-Copies the pictures; no figure in the page is written by hand.
+Copies the pictures; every figure in the page comes from a run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ NAMES = (
 )
 HEAD = """# Gallery: six applications on real data
 
-One program each in `examples/`, to copy and start from with `report.py` and the files that carry
-its name. Every table is of a full run, unless it says otherwise: the metric on the held-out part,
-as the mean over the seeds [lowest .. highest], beside methods that are not an LSTM. Ours have a *,
-the best figure is bold. Some runs had other work beside them: take the times for upper bounds.
-After `pip install '.[examples]'`, `python examples/NAME.py` makes it again (`--quick` takes about a
-minute); `tools/gallery.py` made this page of what the runs wrote.
+Each application is one program in `examples/`, meant to be copied together with `report.py` and
+the files whose names begin with its own. Every table is of a full run, unless it says otherwise:
+the metric on held-out data, as the mean over the seeds [lowest .. highest], beside methods
+without an LSTM. Methods that use cellgate are marked *, the best figure is bold. Some runs shared
+the machine with other work: their times are upper bounds. After `pip install '.[examples]'`,
+`python examples/NAME.py` repeats a run (`--quick` takes about a minute); `tools/gallery.py` made
+this page from the files of the runs.
 """
 
 

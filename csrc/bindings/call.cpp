@@ -10,9 +10,9 @@ PyObject* const* items(py::handle tuple, const char* argument, const char* type,
   return reinterpret_cast<PyTupleObject*>(tuple.ptr())->ob_item;
 }
 
-PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count) {
+PyObject* const* new_arrays() {
   static PyObject* const none[] = {Py_None, Py_None, Py_None, Py_None};
-  return out.is_none() ? none : items(out, "out", wanted, count);
+  return none;
 }
 
 GivenTraining::GivenTraining(py::handle training) {
@@ -97,10 +97,9 @@ void register_calls(py::module_& module) {
   add("Training", "dropout seed checkpoint", py::make_tuple(0.0, 0, 0),
       "What a recording does that a call does not; a checkpoint of 0: none.");
   add("Derivatives", "output d_output d_h d_c d_cells input_gradient accumulate",
-      py::make_tuple(none, none, none, none, true, none),
+      py::make_tuple(none, none, none, none, none, true, none),
       "What backward is given: y of the forward pass, the derivatives of the loss by its results, None for "
-      "zero, "
-      "whether d_x is wanted, and the sums to add to or None.");
+      "zero, whether d_x is wanted, and the sums to add to or None.");
 }
 
 }  // namespace cellgate::python

@@ -11,8 +11,12 @@ namespace cellgate::python {
 // They live as long as it does, for nothing can be put into a tuple.
 PyObject* const* items(py::handle tuple, const char* argument, const char* type, py::ssize_t count);
 
-// The items of a tuple of arrays to write into, as many times None (at most 4) without one.
-PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count);
+// Outputs, as many as any call has, none of which the caller gave: None for each.
+PyObject* const* new_arrays();
+// Those in `out`, unless that is None.
+inline PyObject* const* outputs(py::handle out, const char* wanted, py::ssize_t count) {
+  return out.is_none() ? new_arrays() : items(out, "out", wanted, count);
+}
 
 // Training as the core has it; what `training` holds: see register_calls.
 struct GivenTraining {
@@ -41,7 +45,7 @@ class Call {
 
   // Makes the arrays that the forward pass writes, or takes them from `out`, (y, h, c), and points args() at
   // them.
-  void make_outputs(bool cells, PyObject* const* out);
+  void make_outputs(bool cells, PyObject* const* out = new_arrays());
   // (y, (h, c)) of them.
   Argument y, h, c, cells;
 

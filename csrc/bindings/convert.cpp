@@ -77,7 +77,7 @@ void Argument::look() {
   const auto* array = py::detail::array_proxy(array_.ptr());
   const auto* type = py::detail::array_descriptor_proxy(array->descr);
   view_.data = array->data;
-  view_.rank = array->nd;
+  view_.rank = array->nd;  // codespell:ignore nd
   view_.shape = array->dimensions;
   view_.strides = array->strides;
   view_.writable = (array->flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_) != 0;
@@ -85,8 +85,7 @@ void Argument::look() {
   if (const auto number = static_cast<unsigned>(type->type_num); number < std::size(kTypes)) {
     view_.kind = kTypes[number].kind;
     view_.itemsize = kTypes[number].bytes;
-  } else if (number == kHalf ||
-             type->kind == 'f') {  // or a float of another library, which NumPy can convert
+  } else if (number == kHalf || type->kind == 'f') {  // 'f': also of another library, which NumPy converts
     view_.kind = Kind::kFloat;
     view_.itemsize = static_cast<int>(py::reinterpret_borrow<py::array>(array_).itemsize());
     view_.native = view_.native && number == kHalf;

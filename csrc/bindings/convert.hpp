@@ -30,8 +30,7 @@ class Argument {
   void take_if_given(py::handle given, const char* name) {
     if (!given.is_none()) take(given, name);
   }
-  // As take, where integers are wanted: an empty sequence, which has no elements to tell its dtype by, has
-  // them.
+  // As take, where integers are wanted: those of an empty sequence, whose elements tell no dtype, are.
   void take_integers(py::handle given, const char* name);
   // Only what is an array already, to write into.
   void take_output(py::handle given, const char* name, int scalar_bytes);
@@ -40,12 +39,7 @@ class Argument {
   void make(const Shape& shape);
   // The array that the caller has for an output, or a new one if `given` is None.
   template <class S>
-  void take_or_make(py::handle given, const char* name, const Shape& shape) {
-    if (given.is_none()) return make<S>(shape);
-    take_output(given, name, sizeof(S));
-    require_contiguous_output(view_, sizeof(S), shape);
-    advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
-  }
+  void take_or_make(py::handle given, const char* name, const Shape& shape);
 
   // By NumPy, what run/check.hpp has accepted: as the core can read it, and C-contiguous if `contiguous`.
   template <class S>
@@ -76,6 +70,14 @@ class Argument {
   py::object array_;
   ArrayView view_;
 };
+
+template <class S>
+void Argument::take_or_make(py::handle given, const char* name, const Shape& shape) {
+  if (given.is_none()) return make<S>(shape);
+  take_output(given, name, sizeof(S));
+  require_contiguous_output(view_, sizeof(S), shape);
+  advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
+}
 
 // A state, which must be a pair.
 void take_state(py::handle state, Argument& h, Argument& c);

@@ -56,9 +56,9 @@ py::dict unpacked(const Model<S>& model) {
 }
 
 template <class S>
-py::tuple run(const Model<S>& model, py::handle given, bool return_cells, py::handle out) {
+py::tuple run(const Model<S>& model, py::handle given, bool return_cells) {
   Call<S> call(model.config(), given);
-  call.make_outputs(return_cells, outputs(out, "tuple (y, h, c)", 3));
+  call.make_outputs(return_cells);
   Executor& executor = default_executor();
   {
     const py::gil_scoped_release release;
@@ -89,9 +89,21 @@ py::dict PyModel::parameters() const {
   return std::visit([](const auto& model) { return unpacked(*model); }, model_);
 }
 
-py::tuple PyModel::forward(py::handle call, bool return_cells, py::handle out) const {
-  return std::visit([&](const auto& model) { return run(*model, call, return_cells, out); }, model_);
+py::tuple PyModel::forward(py::handle call, py::handle return_cells) const {
+  const bool cells = scalar<bool>(return_cells, "return_cells", "must be True or False");
+  return std::visit([&](const auto& model) { return run(*model, call, cells); }, model_);
 }
+
+namespace {
+
+PyObject* forward(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"forward", {"call", "return_cells"}, 2, 2};
+  return call_method<PyModel>(
+      signature, self, given, count, names,
+      [](PyModel& model, const py::handle* argument) { return model.forward(argument[0], argument[1]); });
+}
+
+}  // namespace
 
 void register_model(py::module_& module) {
   py::class_<PyModel, std::shared_ptr<PyModel>> type(module, "Model");
@@ -99,9 +111,8 @@ void register_model(py::module_& module) {
              return std::make_shared<PyModel>(options, dtype, parameters);
            }),
            py::arg("options"), py::arg("dtype"), py::arg("parameters"))
-      .def("parameters", &PyModel::parameters)
-      .def("forward", &PyModel::forward, py::arg("call"), py::arg("return_cells"),
-           py::arg("out") = py::none());
+      .def("parameters", &PyModel::parameters);
+  add_method(type, "forward", &forward, "forward($self, /, call, return_cells)\n--\n\n");
   register_training(type);
 }
 

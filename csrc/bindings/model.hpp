@@ -1,10 +1,11 @@
-// The model as Python holds it: one of two scalar types. Used by module.cpp and stream.cpp.
+// The model as Python holds it: one of two scalar types. Used by module.cpp, training.cpp and stream.cpp.
 #pragma once
 
 #include <memory>
 #include <variant>
 
 #include "bindings/convert.hpp"
+#include "bindings/method.hpp"
 #include "model/packed_weights.hpp"
 
 namespace cellgate::python {
@@ -14,11 +15,9 @@ using SharedModel = std::shared_ptr<const Model<S>>;
 
 // pybind11 makes room for an object whose __init__ never ran (cls.__new__(cls)) with the operator
 // new of the registered class. Objects of ours are made by make_shared and make_unique instead, so
-// that this one can refuse: a method would run on memory that nothing was constructed in.
+// that this one can refuse: a method would run on memory in which no object was constructed.
 struct MustBeInitialised {
-  static void* operator new(std::size_t) {
-    throw py::type_error("the object was never initialised: __init__ was not called");
-  }
+  static void* operator new(std::size_t) { refuse_uninitialised(); }
   static void* operator new(std::size_t, void* at) { return at; }
   static void operator delete(void*) {}
 };
@@ -28,7 +27,7 @@ class PyModel : public MustBeInitialised {
   PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
 
   py::dict parameters() const;
-  py::tuple forward(py::handle call, bool return_cells, py::handle out) const;
+  py::tuple forward(py::handle call, py::handle return_cells) const;
 
   const std::variant<SharedModel<float>, SharedModel<double>>& held() const { return model_; }
 

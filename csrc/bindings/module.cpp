@@ -69,7 +69,8 @@ void set_split_by_name(const std::string& name) {
 }  // namespace
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
-  fork_generation();  // counts from here on
+  fork_generation();                              // counts from here on
+  module.attr("__version__") = CELLGATE_VERSION;  // without build_info, which needs the environment
   py::register_local_exception_translator(&translate);
   module.def("build_info", &build_info);
   module.def("active_isa", [] { return active_kernel_table().name; });

@@ -3,7 +3,9 @@
 
 #include <mutex>
 
+#include "bindings/method.hpp"
 #include "bindings/model.hpp"
+#include "bindings/stream_docs.hpp"
 
 namespace cellgate::python {
 namespace {
@@ -134,16 +136,39 @@ std::unique_ptr<PyStream> make_stream(const PyModel& model, std::int64_t batch, 
       model.held());
 }
 
+PyObject* step(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"step", {"x", "out"}, 2, 1};
+  return call_method<PyStream>(
+      signature, self, given, count, names,
+      [](PyStream& s, const py::handle* argument) { return s.step(argument[0], argument[1]); });
+}
+
+PyObject* run(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"run", {"x", "out"}, 2, 1};
+  return call_method<PyStream>(
+      signature, self, given, count, names,
+      [](PyStream& s, const py::handle* argument) { return s.run(argument[0], argument[1]); });
+}
+
+PyObject* reset(PyObject* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  constexpr Signature signature{"reset", {"rows"}, 1, 0};
+  return call_method<PyStream>(signature, self, given, count, names,
+                               [](PyStream& s, const py::handle* argument) {
+                                 s.reset(argument[0]);
+                                 return py::none();
+                               });
+}
+
 }  // namespace
 
 void register_stream(py::module_& module) {
-  py::class_<PyStream>(module, "Stream")
-      .def(py::init(&make_stream), py::arg("model"), py::arg("batch_size"), py::arg("batch_first"))
-      .def_property_readonly("batch_size", &PyStream::batch_size)
-      .def_property("state", &PyStream::state, &PyStream::set_state)
-      .def("step", &PyStream::step, py::arg("x"), py::arg("out") = py::none())
-      .def("run", &PyStream::run, py::arg("x"), py::arg("out") = py::none())
-      .def("reset", &PyStream::reset, py::arg("rows") = py::none());
+  py::class_<PyStream> type(module, "Stream");
+  type.def(py::init(&make_stream), py::arg("model"), py::arg("batch_size"), py::arg("batch_first"))
+      .def_property_readonly("batch_size", &PyStream::batch_size, "B, the number of sequences.")
+      .def_property("state", &PyStream::state, &PyStream::set_state, kStateDoc);
+  add_method(type, "step", &step, kStepDoc);
+  add_method(type, "run", &run, kRunDoc);
+  add_method(type, "reset", &reset, kResetDoc);
 }
 
 }  // namespace cellgate::python

@@ -4,8 +4,8 @@
 // Both reduce the argument by whole powers of two. Adding kShift rounds a quotient to the integer
 // n, which stands in the low bits of the sum, offset by kShift's own low bits; shifted up into the
 // exponent it is the power of two. Each ends in one division, and every step before it is exact or
-// fma, so that a result is accurate down to the denormals and NaN comes through. No comparison but
-// the clamp, no choice between cases: x is limited to where the function has reached its bounds.
+// fma, so that a result is accurate down to the denormals and NaN is passed on. There is no comparison but
+// the clamp, which limits x to where the function has reached its bounds.
 //
 // Accuracy, float32: within 2 ulp of the correctly rounded value, tests/cpp/test_activations.cpp
 // with stride 1: all 2^32 arguments. float64: within 4 ulp, the same test, on samples.
@@ -54,9 +54,9 @@ CELLGATE_INLINE f32v sigmoid(f32v x) {
 // which for n = 0 is u itself: small arguments keep their relative accuracy, denormals included.
 // For -x, u changes sign and p becomes 1 / p, which scales both sides by a power of two: tanh(-x) is
 // -tanh(x) to the bit. Only the sign of zero is not kept, tanh(-0) = +0: it would take two more steps.
-// Where n is large tanh is flat, and what n ln2/2 lacks in digits hardly reaches it. Nor does kSteps,
-// 0.9 % below 2 / ln2, though r drifts beyond ln2/4 with n: it leaves n = 0 a little more room and
-// begins n = 1, where the quotient loses most, a little later.
+// Where n is large tanh is flat, so that the rounding of n ln2/2 hardly changes it. Nor does it matter there
+// that kSteps is 0.9 % less than 2 / ln2 and |r| exceeds ln2/4 as n grows. That choice makes the interval of
+// n = 0 a little wider, and n = 1, where the quotient loses most, begins a little later.
 // u = r + r^3 (C1 + C2 r^2) on |r| <= 0.1749, Remez' fit, relative error 0.98 * 2^-24; the
 // coefficients are the float32 neighbours with the smallest worst error.
 CELLGATE_INLINE f32v tanh(f32v x) {

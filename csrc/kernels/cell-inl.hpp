@@ -7,7 +7,7 @@
 
 namespace {
 
-// Of a vector of units, after their activation.
+// The gates of one vector of units, or the gradients by them.
 template <class S>
 struct Gates {
   typename Simd<S>::V i, f, g, o;
@@ -31,28 +31,33 @@ CELLGATE_INLINE typename Simd<S>::V cell_output(typename Simd<S>::V o, typename 
   return o * tanh(c);
 }
 
+// Backward. The gradient by c, of what the output and the later step pass on, with squashed = tanh(c), which
+// forward does not keep:
+//   dc + dh * o * (1 - tanh(c)^2)
 template <class S>
-struct CellGradients {
-  Gates<S> gates;                        // by the gates before their activation
-  typename Simd<S>::V c_prev, squashed;  // by c before the step; tanh(c), which forward did not keep
-};
+CELLGATE_INLINE typename Simd<S>::V cell_gradient(const Gates<S>& gates, typename Simd<S>::V squashed,
+                                                  typename Simd<S>::V dh, typename Simd<S>::V dc) {
+  return fma(dh * gates.o, fma(-squashed, squashed, broadcast(S(1))), dc);
+}
 
-// dc += dh * o * (1 - tanh(c)^2)
-// d_i = dc * g * i (1 - i)        d_f = dc * c_prev * f (1 - f)
-// d_g = dc * i * (1 - g^2)        d_o = dh * tanh(c) * o (1 - o)
-// dc_prev = dc * f
+// The gradients by the gates before their activation, from that by c:
+//   d_i = dc * g * i (1 - i)        d_f = dc * c_prev * f (1 - f)
+//   d_g = dc * i * (1 - g^2)        d_o = dh * tanh(c) * o (1 - o)
 template <class S>
-CELLGATE_INLINE CellGradients<S> cell_gradients(const Gates<S>& gates, typename Simd<S>::V c_prev,
-                                                typename Simd<S>::V c, typename Simd<S>::V dh,
-                                                typename Simd<S>::V dc) {
-  using V = typename Simd<S>::V;
+CELLGATE_INLINE Gates<S> gate_gradients(const Gates<S>& gates, typename Simd<S>::V c_prev,
+                                        typename Simd<S>::V squashed, typename Simd<S>::V dh,
+                                        typename Simd<S>::V dc) {
   const auto& [i, f, g, o] = gates;
-  const V one = broadcast(S(1)), squashed = tanh(c);
-  dc = fma(dh * o, fma(-squashed, squashed, one), dc);
-  return {{dc * g * (i * (one - i)), dc * c_prev * (f * (one - f)), dc * i * fma(-g, g, one),
-           dh * squashed * (o * (one - o))},
-          dc * f,
-          squashed};
+  const typename Simd<S>::V one = broadcast(S(1));
+  return {dc * g * (i * (one - i)), dc * c_prev * (f * (one - f)), dc * i * fma(-g, g, one),
+          dh * squashed * (o * (one - o))};
+}
+
+// The gradient by c before the step, from that by c:
+//   dc_prev = dc * f
+template <class S>
+CELLGATE_INLINE typename Simd<S>::V previous_cell_gradient(const Gates<S>& gates, typename Simd<S>::V dc) {
+  return dc * gates.f;
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 
 namespace {
 
-// The gradients of the caller's that belong to a row, its last block cut off at hidden_size.
+// One vector of a row that ends after `left` more scalars, at least one.
 template <class S>
 CELLGATE_INLINE typename Simd<S>::V load_row(const S* row, std::int64_t left) {
   return left >= Simd<S>::lanes ? load(row) : load_first(row, left);
@@ -44,22 +44,24 @@ void cell_backward(const cellgate::CellBackwardArgs<S>& args) noexcept {
       V dh = load(args.dh + at), dc = load(args.dc + at);
       if (args.dy) dh += load_row(args.dy[row] + args.dy_offset + unit, left);
       if (args.d_cells) dc += load_row(args.d_cells[row] + args.d_cells_offset + unit, left);
-      CellGradients<S> d = cell_gradients(kept, load(args.c_prev + at), load(args.c + at), dh, dc);
+      const V squashed = tanh(load(args.c + at));
+      dc = cell_gradient(kept, squashed, dh, dc);
+      Gates<S> d = gate_gradients(kept, load(args.c_prev + at), squashed, dh, dc);
       if (left < lanes) {  // units that do not exist are NaN if x is infinite, and NaN * 0 would be NaN
-        for (V* gate : {&d.gates.i, &d.gates.f, &d.gates.g, &d.gates.o}) *gate = first_lanes<S>(*gate, left);
+        for (V* gate : {&d.i, &d.f, &d.g, &d.o}) *gate = first_lanes<S>(*gate, left);
       }
-      store(args.dc + at, d.c_prev);
-      store(panels, d.gates.i);
-      store(panels + lanes, d.gates.f);
-      store(panels + 2 * lanes, d.gates.g);
-      store(panels + 3 * lanes, d.gates.o);
+      store(args.dc + at, previous_cell_gradient(kept, dc));
+      store(panels, d.i);
+      store(panels + lanes, d.f);
+      store(panels + 2 * lanes, d.g);
+      store(panels + 3 * lanes, d.o);
       S* row_out = args.d_rows + row * args.d_rows_stride + unit;
-      store(row_out, d.gates.i);
-      store(row_out + padded, d.gates.f);
-      store(row_out + 2 * padded, d.gates.g);
-      store(row_out + 3 * padded, d.gates.o);
+      store(row_out, d.i);
+      store(row_out + padded, d.f);
+      store(row_out + 2 * padded, d.g);
+      store(row_out + 3 * padded, d.o);
       if (unprojected) {
-        store(unprojected, kept.o * d.squashed);
+        store(unprojected, kept.o * squashed);
         unprojected += 4 * lanes;
       }
       gates += 4 * lanes;

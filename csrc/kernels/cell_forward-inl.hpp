@@ -9,9 +9,9 @@
 
 namespace {
 
-// From the sums of the gates to the output, in two passes over the rows: that is one long chain of dependent
-// instructions, and a processor looks too few rows ahead to fill the time; each half is short enough to
-// overlap with that of the rows after it.
+// From the sums of the gates to the output, in two passes over the rows: in one pass each row would be one
+// long chain of dependent instructions, and the processor's window holds too few rows to overlap them. Each
+// half is short enough to overlap with the same half of the next rows.
 template <class S, int R>
 CELLGATE_INLINE void cell_tail(const Tile<S, R>& sums, const cellgate::CellForwardArgs<S>& args,
                                std::int64_t row, std::int64_t block) {
@@ -107,9 +107,9 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
   for (int u = 0; u < U; ++u) cell_tail(t[u], args, 0, block + u);
 }
 
-// Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. The sums start
-// anew if `first` and wait in args.partial at the end unless `last`, when the cell follows. `next` is
-// the panel that is read after this one.
+// Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. With `first_part` they
+// begin as start_tile says, else with args.partial; with `last_part` the cell follows, else they are left in
+// args.partial. `next` is the panel that is read after this one.
 template <class W, class S>
 CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<W, S>& product,
                                std::int64_t block, const W* next, bool first_part, bool last_part) {
@@ -155,7 +155,7 @@ void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   with_tile_rows<kTileRows>(args.rows, [&](auto n) {
     constexpr int R = decltype(n)::value;
     constexpr int kFit = kTileAccumulators / (4 * R), U = kFit > 4 ? 4 : kFit;
-    // Groups of nearly equal size: a last group of one block would wait for its own sums.
+    // Groups of nearly equal size: a last group of one block would have too few independent sums.
     const std::int64_t blocks = args.block_end - args.block_begin, groups = (blocks + U - 1) / U;
     const auto begin_of = [&](std::int64_t i) {
       const std::int64_t group = args.descending ? groups - 1 - i : i;

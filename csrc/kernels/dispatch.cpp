@@ -21,12 +21,21 @@ std::string quoted_names(const std::vector<const KernelTable*>& tables) {
   return names;
 }
 
+// ASCII only: instruction sets have no other letters in their names, and the locale has no say in it.
+std::string lower_case(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
 const KernelTable& named(const char* argument, const std::string& name) {
+  const std::string wanted = lower_case(name);
   for (const KernelTable* table : supported_kernel_tables()) {
-    if (name == table->name) return *table;
+    if (wanted == table->name) return *table;
   }
   bool built = false;
-  for (const KernelTable* table : built_kernel_tables()) built |= name == table->name;
+  for (const KernelTable* table : built_kernel_tables()) built |= wanted == table->name;
   throw std::invalid_argument(std::string(argument) + ": must be one of " +
                               quoted_names(supported_kernel_tables()) + " on this CPU, got '" +
                               printable(name) +
@@ -88,7 +97,8 @@ const Kernels<S>& kernels(const KernelTable& table, WeightType type) {
       break;
 #include "kernels/weight_types.def"
   }
-  throw std::invalid_argument("weights: are of a type for another dtype of the model");
+  throw std::invalid_argument(std::string("weights: ") + name_of(type) + " is not a type for a model of " +
+                              name_of(weight_type_of<S>()));
 }
 
 template const Kernels<float>& kernels(const KernelTable&, WeightType);

@@ -15,7 +15,7 @@ const std::vector<const KernelTable*>& built_kernel_tables();
 // Those whose instructions this CPU and operating system support, best first.
 const std::vector<const KernelTable*>& supported_kernel_tables();
 
-// A supported table by name. Throws std::invalid_argument listing the supported ones.
+// A supported table by name, in upper or lower case. Throws std::invalid_argument listing the supported ones.
 const KernelTable& kernel_table(const std::string& name);
 
 // The table of this process: CELLGATE_ISA if set, else the best supported one. Chosen at the first
@@ -25,7 +25,7 @@ const KernelTable& active_kernel_table();
 // `text` with bytes other than printable ASCII as \\xhh: what an error message may quote.
 std::string printable(const std::string& text);
 
-// The functions for weights of one type, whose S this must be.
+// The functions for weights of one type. Throws std::invalid_argument unless weight_types.def has it with S.
 template <class S>
 const Kernels<S>& kernels(const KernelTable& table, WeightType type = weight_type_of<S>());
 

@@ -7,12 +7,12 @@
 
 namespace {
 
-// A product of many rows with a range of panels. The rows are read again for each panel. If they
-// are more than a good part of the L1 cache, and the panels many, they are first gathered in
-// `room`: rows far apart, most of all by a power of two, displace each other and the panel.
+// A product of many rows with a range of panels. The rows are read again for each panel. If they fill much of
+// the L1 cache, and the panels are many, they are first gathered in `room`: rows whose addresses lie far
+// apart, above all by a power of two, displace each other and the panel.
 template <class W, class S, int Most = kTileRows>
 struct Product {
-  // Of one k of a panel.
+  // One k of a panel.
   static constexpr std::ptrdiff_t kPanelBytes = 4 * Simd<S>::lanes * sizeof(W);
 
   const S* const* a;
@@ -76,8 +76,7 @@ struct Product {
                                    std::int64_t k_begin, std::int64_t k_end, const W* next) const {
     Tile<S, R, Q> one[1] = {t};
     if (prefetches && Q == 4) {
-      // This tile's share of the block of k that follows: spread over all tiles, it is there in time
-      // whatever it comes from.
+      // Prefetches this tile's share of the block of k that follows.
       constexpr std::ptrdiff_t width = kPanelBytes;
       const char* block =
           reinterpret_cast<const char*>(k_end < depth ? panel(p) + k_end * 4 * Simd<S>::lanes : next);
@@ -124,7 +123,7 @@ void gemm_panels(const cellgate::GemmArgs<S>& g, std::int64_t begin, std::int64_
                                      end - begin, g.gathered, g.transposed);
   for (std::int64_t p = begin; p < end; ++p) {
     const S* start = g.start ? g.start + p * 4 * lanes : nullptr;
-    // Partial sums wait where the result goes if that has panel layout.
+    // Between blocks of k the sums are kept where the result goes, if that has panel layout.
     S* partial = g.c ? g.c + p * g.c_panel_stride : g.partial;
     for_each_k_block(g.depth, g.rows, [&](std::int64_t k0, std::int64_t k1, bool first, bool last) {
       for_each_tile<kRows>(g.rows, [&](std::int64_t row, auto n) {

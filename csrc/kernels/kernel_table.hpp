@@ -23,17 +23,33 @@ enum class WeightType {
 #include "kernels/weight_types.def"
 };
 
-// The type of weights that are stored as the scalars they are multiplied with.
-template <class S>
-constexpr WeightType weight_type_of() {
-  return sizeof(S) == 4 ? WeightType::float32 : WeightType::float64;
+// The name that errors give a type.
+constexpr const char* name_of(WeightType type) {
+  switch (type) {
+#define CELLGATE_WEIGHT_TYPE(name, W, S) \
+  case WeightType::name:                 \
+    return #name;
+#include "kernels/weight_types.def"
+  }
+  return nullptr;
 }
 
-// Panels of W. In training also panels of S.
+// The type of weights that are stored as the scalars they are multiplied by: W = S.
+template <class S>
+constexpr WeightType weight_type_of();
+template <>
+constexpr WeightType weight_type_of<float>() {
+  return WeightType::float32;
+}
+template <>
+constexpr WeightType weight_type_of<double>() {
+  return WeightType::float64;
+}
+
+// Panels of W. In training, where W = S, panels of gradients too.
 struct PanelsView {
-  const void* data = nullptr;  // of W, aligned, from panel 0
-  const float* scales =
-      nullptr;  // [panels, 4, lanes], what each column is multiplied by, of types that have them
+  const void* data = nullptr;     // of W, aligned, from panel 0
+  const float* scales = nullptr;  // [panels, 4, lanes], a factor of each column; null for types without
 };
 
 // C[row, :] = start + sum over k of A[row, k] * panels[k, :], summed in index order of k, each
@@ -58,8 +74,8 @@ struct GemmArgs {
   S* gathered;                // [rows, depth]: room to bring a into the order it is read in
 };
 
-// Weights that do not fit into a cache are found there in part if every second pass over them goes
-// backward: what was read last is read first. Hence `descending` below; no sum depends on it.
+// Of weights that do not fit into a cache a part is still there if every second pass over them goes backward:
+// what was read last is read first. Hence `descending` below; no sum depends on it.
 //
 // One time step of the gates and the cell for the units of some blocks:
 //   gates = start + x W^T + h R^T;  c = f * c + i * g;  out = o * tanh(c)

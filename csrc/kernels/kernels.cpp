@@ -20,7 +20,8 @@
 
 namespace {
 
-// The watershed: below, everything is a template on W and S; above, core sees function pointers of S.
+// The watershed where templates become function pointers. All that this file includes is templated on W and
+// S; core, which includes kernel_table.hpp alone, sees Kernels<S>. One call for each row of weight_types.def.
 template <class W, class S>
 constexpr cellgate::Kernels<S> kernels(cellgate::WeightType type) {
   cellgate::Kernels<S> k{};

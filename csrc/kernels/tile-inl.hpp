@@ -34,14 +34,14 @@ constexpr int kTileRows = kTileAccumulators / 4;
 constexpr std::int64_t kBlockDepth = 16 * 1024 / (4 * kVectorBytes);
 
 // Where registers are few, two tiles pass over shorter blocks: the first waits for each block to come from a
-// farther cache, the second finds it in L1, and the processor works ahead from the one to the other if both
-// are short. Two full tiles, and three, lose by it. `python -m benchmarks.compare` with rows of B = 4 and 5
-// and CELLGATE_ISA=avx2 tells.
+// farther cache, the second finds it in L1, and the processor overlaps the two if both are short. Two full
+// tiles, and three, are slower with it. To find it anew: `python -m benchmarks.compare` on rows of B = 4 and
+// 5 with CELLGATE_ISA=avx2 (docs/performance.md).
 constexpr std::int64_t kTwoTilesDepth = kVectorRegisters == 16 ? kBlockDepth / 2 : kBlockDepth;
 
 // Panels of more than this do not come from the L2 cache, and are prefetched. The prefetches are spread over
-// the multiply-adds: in bursts they are slower. Found with the suites sequence and batched of
-// `python -m benchmarks.compare`, whose weights come from L2, L3 and memory.
+// the multiply-adds: in bursts they are slower. To find it anew: `python -m benchmarks.compare` on rows whose
+// weights come from L2, L3 and memory (docs/performance.md).
 constexpr std::int64_t kPrefetchBytes = 384 * 1024;
 
 constexpr int kLineBytes = 64;

@@ -20,10 +20,15 @@ AlignedBuffer<S> packed_bias(const LayerWeights<S>& from, std::int64_t blocks, c
   const std::int64_t width = 4 * gate_rows.lanes;
   AlignedBuffer<S> bias(static_cast<std::size_t>(blocks * width));
   std::fill_n(bias.data(), blocks * width, S(0));
-  for (std::int64_t block = 0; block < (from.b_ih ? blocks : 0); ++block) {
+  const auto element = [](const S* given, std::int64_t at, double absent) {
+    return given ? given[at] : S(absent);
+  };
+  for (std::int64_t block = 0; block < blocks; ++block) {
     gate_rows(block, [&](std::int64_t row, std::int64_t column, std::int64_t count) {
       S* to = bias.data() + block * width + column;
-      for (std::int64_t j = 0; j < count; ++j) to[j] = from.b_ih[row + j] + from.b_hh[row + j];
+      for (std::int64_t j = 0; j < count; ++j) {
+        to[j] = element(from.b_ih, row + j, Absent::b_ih) + element(from.b_hh, row + j, Absent::b_hh);
+      }
     });
   }
   return bias;
@@ -61,6 +66,13 @@ Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weight
     }
     layers_.push_back(std::move(to));
   }
+}
+
+template <class S>
+void Model<S>::require_trainable() const {
+  if (kernels_.trains()) return;
+  throw std::invalid_argument(std::string("weights: must be stored as ") + name_of(weight_type_of<S>()) +
+                              " to be trained, got " + name_of(kernels_.weights));
 }
 
 template <class S>

@@ -38,14 +38,16 @@ class Model {
     return layers_[static_cast<std::size_t>(layer * config_.directions() + direction)];
   }
   std::int64_t lanes() const { return kernels_.lanes; }
-  static constexpr double scalar_bytes() { return sizeof(S); }
   std::int64_t blocks() const { return (config_.hidden_size + lanes() - 1) / lanes(); }
   std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
+  // Throws std::invalid_argument unless weights are stored as S: gradients belong to what they are of, and
+  // the kernels of training read panels of S. forward() with a tape and backward() call this.
+  void require_trainable() const;
+
   // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given where they
-  // are stored as S.
-  // Members of `to` that the configuration does not have are not touched.
+  // are stored as S. Members of `to` that the configuration does not have are not touched.
   void unpack(std::int64_t layer, std::int64_t direction, const MutableLayerWeights<S>& to) const;
 
  private:

@@ -22,8 +22,7 @@ class WrongType : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-// Up to three sizes, without an allocation: a streaming step makes several. ptrdiff_t is what NumPy counts
-// in.
+// Up to three sizes, without an allocation: a streaming step makes several. NumPy counts in ptrdiff_t.
 class Shape {
  public:
   Shape(std::initializer_list<std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {

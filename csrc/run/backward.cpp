@@ -249,6 +249,7 @@ class Backward : Pass<S, BackwardLayout<S>> {
 
 template <class S>
 void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  model.require_trainable();
   Backward<S>(model, args, scratch, executor).run();
 }
 

@@ -23,7 +23,7 @@ struct BackwardArgs {
   bool accumulate = false;                         // add to what is in `parameters`
 };
 
-// Throws std::bad_alloc before anything is written; nothing else.
+// Throws std::bad_alloc, and as Model::require_trainable() does, before anything is written.
 template <class S>
 void backward(const Model<S>& model, const BackwardArgs<S>& args, Scratch& scratch, Executor& executor);
 

@@ -67,7 +67,7 @@ Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch
   const double inputs = static_cast<double>(config.layer_input_size(config.num_layers - 1));
   w.multiplies =
       multiplications * (4 * hidden * (inputs + recurrent) + static_cast<double>(config.proj_size) * hidden);
-  w.recurrent_bytes = 4 * hidden * recurrent * model.scalar_bytes();
+  w.recurrent_bytes = 4 * hidden * recurrent * model.kernels().weight_bytes;
   w.multiplies_per_us = 5e3 * static_cast<double>(model.lanes());  // two per cycle, most of the time
   return w;
 }

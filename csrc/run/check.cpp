@@ -26,23 +26,22 @@ bool is_empty(const ArrayView& view) {
   return std::find(view.shape, view.shape + view.rank, 0) != view.shape + view.rank;
 }
 
-// The scalars themselves need not be the model's; axes of one element have no stride that matters.
-bool is_aligned(const ArrayView& view) {
+// Whether each element is aligned and the last axis contiguous; axes of one element have no stride that
+// matters, and of an array without elements none has.
+bool lies_well(const ArrayView& view) {
   auto bits = reinterpret_cast<std::uintptr_t>(view.data);
+  bool contiguous = true;
   for (int axis = 0; axis < view.rank; ++axis) {
     if (view.shape[axis] == 0) return true;
-    if (view.shape[axis] > 1) bits |= static_cast<std::uintptr_t>(view.strides[axis]);
+    if (view.shape[axis] == 1) continue;
+    bits |= static_cast<std::uintptr_t>(view.strides[axis]);
+    contiguous = axis < view.rank - 1 || view.strides[axis] == view.itemsize;
   }
-  return (bits & static_cast<std::uintptr_t>(view.itemsize - 1)) == 0;  // itemsize: 4 or 8
+  return contiguous && (bits & static_cast<std::uintptr_t>(view.itemsize - 1)) == 0;  // itemsize: 4 or 8
 }
 
 bool is_exactly(const ArrayView& view, int scalar_bytes) {
   return view.kind == Kind::kFloat && view.itemsize == scalar_bytes && view.native;
-}
-
-bool last_axis_contiguous(const ArrayView& view) {
-  const int last = view.rank - 1;
-  return last < 0 || view.shape[last] <= 1 || view.strides[last] == view.itemsize;
 }
 
 }  // namespace
@@ -94,7 +93,7 @@ bool is_contiguous(const ArrayView& view) {
 }
 
 bool is_readable(const ArrayView& view, int scalar_bytes) {
-  return is_exactly(view, scalar_bytes) && is_aligned(view) && last_axis_contiguous(view);
+  return is_exactly(view, scalar_bytes) && lies_well(view);
 }
 
 // Strides, in order of size, must each step over all that the smaller ones reach.

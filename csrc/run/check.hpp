@@ -2,8 +2,9 @@
 // before anything is copied or written, and pass on the messages.
 //
 // A wrong type throws WrongType, a wrong shape or value std::invalid_argument, a size that no machine has
-// TooLarge. Messages are "argument: what was wanted, got what came". Unless an error is thrown these
-// functions neither allocate nor build text, but for the vectors that they return.
+// TooLarge, and the vectors below std::bad_alloc. Messages are "argument: what was wanted, got what came".
+// Unless an error is thrown these functions neither allocate nor build text, but for the vectors that they
+// return.
 #pragma once
 
 #include <new>

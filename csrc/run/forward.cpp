@@ -183,6 +183,7 @@ class Forward : Pass<S, ForwardLayout<S>> {
 
 template <class S>
 void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  if (args.tape) model.require_trainable();
   Forward<S>(model, args, scratch, executor).run();
 }
 

@@ -29,7 +29,7 @@ struct ForwardArgs {
   Training training;  // read with a tape only
 };
 
-// Throws std::bad_alloc before anything is written; nothing else.
+// Throws std::bad_alloc and, with a tape, as Model::require_trainable() does, before anything is written.
 template <class S>
 void forward(const Model<S>& model, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor);
 

@@ -15,7 +15,8 @@ namespace cellgate {
 template <class S>
 class StreamState {
  public:
-  // `executor` is used by step() and run(), and must outlive it.
+  // `executor` is used by step() and run(), and must outlive it. This, step() and run() throw std::bad_alloc,
+  // before the state has changed; the rest throws nothing, but mutex() what fork.hpp says.
   StreamState(std::shared_ptr<const Model<S>> model, std::int64_t batch, Executor& executor)
       : model_(std::move(model)),
         batch_(batch),

@@ -14,20 +14,24 @@ struct Observation {
 };
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one that the
-// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while: on a
-// core that is taken for good that is right, while a pool that winds down is gone within milliseconds.
-// Nothing tells the two apart but trying. The trials are an account in time: a call on threads that took
-// longer than fewer threads would have taken is followed by the next trial after a multiple of the excess,
-// spent in calls on fewer threads. The multiple begins at 0, so that the first trial follows at once, and
-// doubles up to kMostRatio, so that in the long run trials cost at most 1 / kMostRatio of the time. Calls
-// whose threads paid make good for earlier excess; when all of it is made good, the multiple is 0 again.
+// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while. On a
+// core that is taken for good that is right; a pool that spins before it sleeps leaves the core within
+// milliseconds.
+//
+// Trials tell the two apart. A call on threads that took longer than fewer threads would have taken is
+// followed by the next trial after a multiple of the excess, spent in calls on fewer threads. The multiple
+// doubles with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
+// kMostRatio of the time. Calls whose threads paid make good for earlier excess; when all of it is made good,
+// the multiple is 1 again. When the system says that there are cores for all, a trial does not have to wait;
+// once it said so wrongly, it is not asked again until the excess is made good.
 //
 // For one call at a time: begin(), learn() for each job, end().
 class Crowding {
  public:
   using Time = std::chrono::nanoseconds;
-  using Clock = Time (*)();  // since any fixed moment
-  explicit Crowding(Clock clock = steady_clock) : now_(clock) {}
+  using Clock = Time (*)();             // since any fixed moment
+  using Room = bool (*)(int) noexcept;  // whether there are cores for so many threads more
+  Crowding(Clock clock, Room room) : now_(clock), room_(room) {}
 
   // The threads to use of `wanted`.
   int begin(int wanted) noexcept;
@@ -37,16 +41,21 @@ class Crowding {
   static constexpr int kMostRatio = 20;  // 5 %
 
  private:
-  static Time steady_clock();
+  bool asks_for_room() noexcept;
 
   const Clock now_;
+  const Room room_;
   int wanted_ = 1, used_ = 1;  // of the call that runs
   int fewer_ = 1;              // what calls get while owed_ lasts
   int seen_fewer_ = 1;         // what would have been better for the call that runs
   Time begin_{0}, excess_{0};  // of the call that runs; an excess below 0 is a gain
+  Time asked_{0};              // when room_ was asked
   Time owed_{0};               // still to be spent on fewer threads before the next trial
   Time losses_{0};             // excess that is not made good yet
-  int ratio_ = 0;
+  int ratio_ = 1;
+  bool held_back_ = false;   // the call that runs, since owed_ lasts
+  bool told_room_ = false;   // which is why it is not held back though owed_ lasts
+  bool trusts_room_ = true;  // since it was not wrong lately
 };
 
 }  // namespace cellgate

@@ -20,14 +20,14 @@ constexpr double kCallMicroseconds = 15;
 constexpr double kStepMicroseconds = 2;
 
 double step_microseconds(const Work& w) {
-  // Few rows cannot use the multipliers fully: the weights come from a cache for each step.
+  // Few rows do not fill the multipliers: each step waits for the weights to come from a cache.
   const double rows = std::max<double>(
       static_cast<double>(w.row_steps) / std::max<double>(1, static_cast<double>(w.steps)), 4);
   return rows * w.multiplies / w.multiplies_per_us;
 }
 
-// A wave has to be long beside its barrier, and there have to be many: as many as there are layers pass
-// before the last layer begins.
+// A wave has to take long compared with its barrier, and a call needs many waves: the last layer begins only
+// after as many of them as there are layers.
 constexpr double kWaveMicroseconds = 30, kBarrierMicroseconds = 1, kWorthwhile = 1.15;
 constexpr std::int64_t kWavesForEachLayer = 8, kMostRowsOfWave = 256;
 
@@ -38,7 +38,7 @@ std::int64_t steps_of_wave(const Work& w) {
   return std::clamp<std::int64_t>(std::max(worth, few), 1, fit);
 }
 
-// How many times as fast as one thread these are, as a wavefront; 0 if that cannot be.
+// The speed of this many threads as a wavefront, over that of one; 0 if there can be no wavefront.
 double gain_as_wavefront(const Work& w, int threads) {
   const std::int64_t own = std::min<std::int64_t>(threads, w.chain);
   if (own < 2 || w.steps < 2) return 0;
@@ -72,7 +72,7 @@ Plan best_plan(const Work& w, int threads, Split mode) {
   return plan;
 }
 
-// The threads that pay for one layer at a time.
+// The number of threads that pay for one layer at a time.
 int threads_for_layer(const Work& w, int limit) {
   const double step = step_microseconds(w);
   const double call = step * static_cast<double>(w.steps) * static_cast<double>(w.directions);
@@ -103,7 +103,7 @@ int threads_that_pay(const Work& w, int limit) {
 
 Plan choose_plan(const Work& w, int threads) {
   const Split mode = get_split();
-  // As many for one layer at a time as threads_that_pay() held against the wavefront.
+  // The same number for one layer at a time that threads_that_pay() compared with the wavefront.
   const Plan plan = best_plan(w, mode == Split::kAuto ? threads_for_layer(w, threads) : threads, mode);
   const double gain = gain_as_wavefront(w, threads);
   const bool wavefront = mode == Split::kLayers

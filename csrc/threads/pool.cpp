@@ -5,6 +5,7 @@
 #include <exception>
 #include <thread>
 
+#include "threads/load.hpp"
 #include "threads/spin.hpp"
 #include "threads/watched.hpp"
 
@@ -18,7 +19,10 @@ struct Pool::Worker {
   std::thread thread;
 };
 
-Pool::Pool(int limit) : limit_(limit) {}
+Pool::Pool(int limit)
+    : limit_(limit),
+      crowding_([]() -> Crowding::Time { return std::chrono::steady_clock::now().time_since_epoch(); },
+                &cores_for) {}
 
 Pool::~Pool() {
   if (lost_to_fork()) {  // there are no threads to end, and their locks may be held

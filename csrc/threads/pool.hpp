@@ -1,4 +1,4 @@
-// The core's own small thread pool: the executor of a caller who made one, and part of the process's own.
+// A pool of threads: an executor that its maker owns, and the base of the process's executor (executor.cpp).
 #pragma once
 
 #include <atomic>

@@ -4,6 +4,7 @@ Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by s
 `Tape`, whose `backward` gives `Gradients`, and `load` reads a model from a file.
 """
 
+from ._core import __version__
 from .files import load
 from .lstm import LSTM
 from .runtime import active_isa, build_info, get_num_threads, set_num_threads
@@ -22,5 +23,3 @@ __all__ = [
     "load",
     "set_num_threads",
 ]
-
-__version__: str = build_info()["version"]

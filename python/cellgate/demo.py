@@ -1,18 +1,23 @@
 """What `python -m cellgate demo` runs: train an LSTM in NumPy, test it, save it, stream it.
 
-Meant to be copied from. In the order of the work: `load_weather` makes the data, `Forecaster` is
-the model, `train` and `train_batch` are the training loop, `compare` sets the model against two
-simple forecasts, `stream` runs it hour by hour as new weather would come in, `run` calls them all.
+The program is meant to be copied and changed. In the order of the work: `load_weather` reads the
+data, `Forecaster` is the model, `train` and `train_batch` are the training loop, `compare` measures
+the model and two simple forecasts, `stream` runs it hour by hour as new weather would come in, and
+`run` calls them all.
 
 The LSTM reads the weather of an airport hour by hour. After each hour a linear layer, the head,
-turns its output into 24 numbers: how much warmer it will be 1, 2, ... 24 hours from then. So one
-pass over a week of weather makes 168 forecasts, and the training learns from nearly all of them.
+turns its output into 24 numbers: how much warmer it will be 1, 2, ... 24 hours later. One pass over
+a week of weather makes 168 forecasts, and all but those of the first day are trained on.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
+import os
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +30,6 @@ from .optim import Adam, clip_grad_norm
 from .runtime import active_isa, get_num_threads
 
 if TYPE_CHECKING:
-    import argparse
     from typing import Any, TypeAlias
 
     from numpy.typing import NDArray
@@ -34,15 +38,11 @@ if TYPE_CHECKING:
 
 HORIZON = 24  # hours that a forecast covers
 WEEK = 168  # hours: the length of a training sequence, and what a forecast is based on
-WARM_UP = 24  # its first hours, which say too little of the weather to be trained on
+WARM_UP = 24  # hours at its start that are not trained on: too little is known in them
 BATCH_SIZE = 32  # sequences
 PATIENCE = 4  # epochs without improvement after which the training stops
 MODEL, HEAD = "cellgate-demo.safetensors", "cellgate-demo-head.safetensors"
 PICTURE = "cellgate-demo.png"
-NEXT = f"""
-Next: cellgate.load("{MODEL}") is the LSTM. To train one on a series of your
-own, copy {__file__}
-and read docs/training.md, or docs/pytorch.md if your model is in PyTorch."""
 
 
 class Weather(NamedTuple):
@@ -54,12 +54,12 @@ class Weather(NamedTuple):
     temperature: Floats  # (T, B), °C
     change: Floats  # (T, B, 24), °C, to 1 .. 24 hours later; NaN where the year ends before
     training: slice  # of the hours
-    validation: slice  # later ones, which decide when the training stops
-    test: slice  # still later ones, which decide nothing
+    validation: slice  # later hours; their error decides when the training stops
+    test: slice  # still later hours, used for the final figures only
 
 
 def load_weather() -> Weather:
-    """The series that comes with the package; data/README.md says where it is from.
+    """The series that comes with the package; data/README.md names its source.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def load_weather() -> Weather:
     validation, test = np.searchsorted(
         hours, [np.datetime64("2013-09-01T00"), np.datetime64("2013-11-01T00")]
     )
-    # The scale is that of the training part: nothing may tell of what comes after it.
+    # Scaled by the training part alone, so that nothing of the later parts enters the training.
     known = values[:validation]
     scaled = (values - known.mean(axis=(0, 1))) / known.std(axis=(0, 1))
     angle = 2 * np.pi / 24 * np.broadcast_to(hours.astype(int)[:, None], values.shape[:2])
@@ -87,7 +87,7 @@ def load_weather() -> Weather:
     change = np.full((*temperature.shape, HORIZON), np.nan, np.float32)
     for ahead in range(1, HORIZON + 1):
         change[:-ahead, :, ahead - 1] = temperature[ahead:] - temperature[:-ahead]
-    # The last forecast of each part ends with it.
+    # The last forecast of each part covers the last hours of that part.
     ends = (int(validation), int(test), len(x))
     parts = (slice(a, b - HORIZON) for a, b in zip((0, *ends), ends, strict=False))
     return Weather(hours, stations, x, temperature, change, *parts)
@@ -102,36 +102,36 @@ class Forecaster:
         self.head = head
 
     def changes(self, y: NDArray[Any]) -> Floats:
-        """The forecasts that the LSTM's output stands for: (..., H) -> (..., 24)."""
+        """The forecasts made of the LSTM's output: (..., H) -> (..., 24)."""
         result: Floats = (y @ self.head["weight"].T + self.head["bias"]) * self.head["scale"]
         return result
 
     def forecast(self, weather: Weather, part: slice) -> Floats:
-        """Every forecast of one part of the year, (T, B, 24), from a week before it onwards."""
+        """Every forecast of one part of the year, (T, B, 24); it reads from a week before it on."""
         y, _ = self.lstm(weather.x[part.start - WEEK : part.stop])
         return self.changes(y[WEEK:])
 
     def copy(self) -> Forecaster:
-        """The model as it is now; copies of an LSTM share its packed weights until it changes."""
+        """A copy; copies of an LSTM share its packed weights until new ones are loaded."""
         return Forecaster(copy.copy(self.lstm), {k: v.copy() for k, v in self.head.items()})
 
     def save(self, folder: Path) -> None:
         """Two files: the LSTM, which `cellgate.load` reads, and the head."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         self.lstm.save(folder / MODEL)
-        save_file(self.head, folder / HEAD)
+        (folder / HEAD).write_bytes(save(self.head))
 
     @staticmethod
     def load(folder: Path) -> Forecaster:
-        """What `save` wrote."""
+        """The model that `save` wrote."""
         from safetensors.numpy import load_file
 
         return Forecaster(load(folder / MODEL), load_file(folder / HEAD))
 
 
 def new_forecaster(weather: Weather, hidden_size: int, seed: int) -> Forecaster:
-    """Random weights, and a head that scales by how much the temperature changes in 1 .. 24 h."""
+    """Random weights; the head's scale is how much the temperature changes in 1 .. 24 hours."""
     lstm = LSTM(weather.x.shape[2], hidden_size, num_layers=2, dropout=0.2, seed=seed)
     uniform = np.random.default_rng(seed).uniform(-1, 1, (HORIZON, hidden_size))
     head = {
@@ -168,7 +168,7 @@ def train_batch(
 def train(
     model: Forecaster, weather: Weather, epochs: int, batches: int, seed: int
 ) -> tuple[Forecaster, float]:
-    """Train until the validation error stops falling: the best model, and hours read per second."""
+    """Train until the validation error stops falling; the best model, and hours per second."""
     random = np.random.default_rng(seed)
     weights = model.lstm.state_dict()
     head = {f"head.{name}": model.head[name] for name in ("weight", "bias")}
@@ -179,7 +179,7 @@ def train(
         loss = 0.0
         for batch in range(batches):
             adam.lr = 3e-3 * (1 - ((epoch - 1) * batches + batch) / (epochs * batches))
-            # Weeks that start at any hour of the training part, at any of the airports.
+            # Weeks that start at random hours of the training part, at random airports.
             start = random.integers(weather.training.stop - WEEK + 1, size=BATCH_SIZE)
             station = random.integers(len(weather.stations), size=BATCH_SIZE)
             hour = start + np.arange(WEEK)[:, None]  # (T, B)
@@ -198,12 +198,13 @@ def train(
 
 
 class Progress:
-    """One line to stderr for each epoch; on a terminal it moves after each batch."""
+    """One line to stderr for each epoch; on a terminal it is rewritten after each batch."""
 
     def __init__(self, epochs: int, batches: int) -> None:
         """For at most `epochs` of `batches` each."""
         self.batches, self.total, self.done = batches, epochs * batches, 0
-        self.moves = sys.stderr.isatty()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.rewrites = terminal and os.environ.get("TERM", "dumb") != "dumb"
         self.begin = time.perf_counter()
 
     @property
@@ -212,15 +213,17 @@ class Progress:
         return self.done * BATCH_SIZE * WEEK / (time.perf_counter() - self.begin)
 
     def batch(self) -> None:
-        """Count one."""
+        """Count a batch that was trained on."""
         self.done += 1
-        if self.moves:
-            print(f"\r{self._text()}\033[K", end="", file=sys.stderr, flush=True)
+        if self.rewrites:
+            # A line that wraps could not be rewritten.
+            text = self._text()[: shutil.get_terminal_size().columns - 1]
+            print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
     def epoch(self, loss: float, error: float, better: bool) -> None:
-        """Say how the epoch ended."""
+        """Print the results of an epoch; a star marks the smallest validation error so far."""
         end = f", loss {loss:.3f}, validation error {error:.3f} °C{' *' if better else ''}"
-        print(("\r" if self.moves else "") + self._text() + end, file=sys.stderr, flush=True)
+        print(("\r" if self.rewrites else "") + self._text() + end, file=sys.stderr, flush=True)
 
     def _text(self) -> str:
         left = (self.total - self.done) * (time.perf_counter() - self.begin) / self.done
@@ -235,7 +238,7 @@ def errors(forecast: Floats, truth: Floats) -> tuple[float, float]:
 
 
 def forecasts(model: Forecaster, weather: Weather, part: slice) -> dict[str, Floats]:
-    """The model's forecasts, and those of two rules that need no training: (T, B, 24) each."""
+    """Forecasts by the model, and by two rules that need no training: (T, B, 24) each."""
     now = weather.temperature[part, :, None]
     day_before = [weather.temperature[part.start + h : part.stop + h] for h in range(-23, 1)]
     return {
@@ -246,7 +249,7 @@ def forecasts(model: Forecaster, weather: Weather, part: slice) -> dict[str, Flo
 
 
 def compare(model: Forecaster, weather: Weather) -> bool:
-    """Print the table of errors; whether the LSTM has the smallest in every column."""
+    """Print the table of errors; return whether the LSTM has the smallest in every column."""
     parts = {"validation": weather.validation, "test": weather.test}
     table: dict[str, list[float]] = {}
     for part in parts.values():
@@ -261,9 +264,10 @@ def compare(model: Forecaster, weather: Weather) -> bool:
 
 
 def stream(model: Forecaster, weather: Weather, part: slice) -> tuple[bool, float]:
-    """Read a part hour by hour, as new weather comes in.
+    """Read a part hour by hour, as new weather would come in.
 
-    Returns whether the bits are those of the whole part at once, and microseconds per step.
+    Returns whether the results are the same bits as of the whole part at once, and microseconds
+    for each step.
     """
     x = weather.x[part.start - WEEK : part.stop]
     steps = np.empty((*x.shape[:2], model.lstm.hidden_size), np.float32)
@@ -312,31 +316,52 @@ def _bits(same: bool) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m cellgate demo`."""
-    parser.add_argument("--epochs", type=positive, help="train for at most so many (12)")
-    parser.add_argument("--seed", type=natural, default=0, help="of all random numbers (0)")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder to write to (here)")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, to see that it runs")
+    parser.add_argument("--epochs", type=positive, help="train for at most this many (default: 12)")
+    parser.add_argument("--seed", type=natural, default=0, help="for random numbers (default: 0)")
+    parser.add_argument(
+        "--output", type=Path, default=Path(), metavar="FOLDER",
+        help="where the model and the picture are written; made if absent (default: this folder)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model and two epochs, to see that it runs"
+    )
 
 
 def natural(text: str) -> int:
     """An integer from 0 to 2^63 - 1, or the error that argparse reports."""
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise ValueError
-    return number
+    return _integer(text, 0)
 
 
 def positive(text: str) -> int:
-    """An integer from 1."""
-    if (number := natural(text)) == 0:
-        raise ValueError
+    """An integer from 1 to 2^63 - 1, or the error that argparse reports."""
+    return _integer(text, 1)
+
+
+def _integer(text: str, minimum: int) -> int:
+    number = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not minimum <= number < 2**63:
+        wanted = f"must be an integer from {minimum} to 2^63 - 1"
+        raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}")
     return number
 
 
+def prepare_folder(folder: Path) -> None:
+    """Make the folder if need be; an OSError, before the training, if files cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.NamedTemporaryFile(dir=folder).close()
+    except OSError as error:
+        wanted = "--output: must be a folder in which files can be written"
+        raise OSError(f"{wanted}, got {str(folder)!r} ({error.strerror})") from None
+    for name in (MODEL, HEAD, PICTURE):
+        if (folder / name).is_dir():
+            raise OSError(f"--output: {folder / name} must be a file or absent, but is a folder")
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """All of it; the exit status is 1 if the saved model or the stream gave other bits."""
+    """The whole demonstration; the exit status is 1 if the file or the stream gave other bits."""
     folder: Path = arguments.output
-    folder.mkdir(parents=True, exist_ok=True)  # fails now rather than after the training
+    prepare_folder(folder)
     begin = time.perf_counter()
     weather = load_weather()
     hidden_size, epochs, batches = (16, 2, 4) if arguments.quick else (64, 12, 20)
@@ -346,8 +371,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{model.lstm} with {active_isa()}, at most {get_num_threads()} threads", flush=True)
 
     model, rate = train(model, weather, arguments.epochs or epochs, batches, arguments.seed)
-    better = compare(model, weather)
-    print(f"\nThe LSTM has {'the' if better else 'NOT the'} smallest error in every column.")
+    if compare(model, weather):
+        print("\nThe LSTM has the smallest error in every column.")
+    else:
+        why = ": --quick trains too little for that" if arguments.quick else ""
+        print(f"\nThe LSTM does not have the smallest error in every column{why}.")
 
     model.save(folder)
     loaded = Forecaster.load(folder)
@@ -363,5 +391,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Training: {rate:,.0f} time steps per second, forward and backward")
     print(f"Streaming: {microseconds:.1f} µs for a step of {len(weather.stations)} sequences")
     print(f"Everything: {time.perf_counter() - begin:.0f} s")
-    print(NEXT)
+    print(f'\nNext: cellgate.load("{folder / MODEL}") is the LSTM.')
+    print(f"To train one on a series of your own, copy {__file__}")
+    print("and read docs/training.md, or docs/pytorch.md if your model is in PyTorch.")
     return 0 if same and streams else 1

@@ -5,6 +5,7 @@ Checks what the core does not see, then forwards. START HERE to read the Python 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, overload
 
 from . import formats
@@ -42,7 +43,8 @@ class LSTM(Weights):
         Whether input and output are (B, T, ...) instead of (T, B, ...). The state is not affected.
     dropout : float
         Probability in [0, 1] of dropping a layer's output on its way to the next. It acts in
-        `record` only: kept in the configuration and in files, without effect on a call.
+        `record` only: kept in the configuration and in files, without effect on a call. With one
+        layer it has no effect, which is a `UserWarning`.
     bidirectional : bool
         Whether each layer also runs from the end; D is 2 then.
     proj_size : int
@@ -117,6 +119,12 @@ class LSTM(Weights):
             proj_size=proj_size,
             dtype=dtype,
         )
+        if self._config.dropout and self._config.num_layers == 1:
+            warnings.warn(
+                "dropout: acts between layers, and there is one; got dropout "
+                f"{self._config.dropout} with num_layers 1",
+                stacklevel=2,
+            )
         self._model = pack(self._config, initial_parameters(self._config, seed))
 
     @overload
@@ -219,8 +227,9 @@ class LSTM(Weights):
             raise TypeError(f'padding: must be "zero", got {describe(padding)}')
         if padding != "zero":
             raise ValueError(f'padding: must be "zero", got {padding!r}')
-        return_cells = check_bool("return_cells", return_cells)
-        # A plain tuple in the order of _core.Call, which takes longer to make than the core to read.
+        if return_cells is not False:
+            return_cells = check_bool("return_cells", return_cells)
+        # A plain tuple in the order of _core.Call, which would take longer to make.
         call = (x, state, lengths, reset, self._config.batch_first, None)
         return self._model.forward(call, return_cells)
 

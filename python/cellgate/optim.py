@@ -1,6 +1,6 @@
-"""What a training loop in NumPy needs besides gradients: Adam, and clipping by global norm.
+"""Parts of a training loop in NumPy: Adam, and clipping by global norm.
 
-Works on dicts of arrays, as `LSTM.state_dict` and `Gradients.parameters` are; knows no LSTM.
+They work on dicts of arrays, such as `LSTM.state_dict` and `Gradients.parameters`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Adam:
     """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) with a weight decay.
 
-    Changes the parameters' arrays in place. Afterwards give them to `LSTM.load_state_dict`.
+    Changes the parameters' arrays in place; `LSTM.load_state_dict` then takes them.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ class Adam:
         ----------
         grads : mapping of str to array
             The gradient of each parameter, under its name, in its shape and dtype. Not changed.
-            They are not searched for NaN and infinity, which spoil the parameters for good; where
-            they may come up, look at what `clip_grad_norm` returns and leave the step out.
+            NaN and infinity are not searched for, and would make parameters NaN for good; where
+            they may occur, skip the step if `clip_grad_norm` returns a number that is not finite.
 
         Raises
         ------
@@ -134,7 +134,7 @@ class Adam:
         correction2 = math.sqrt(1 - self._beta2**self._step)
         for name, parameter in self._parameters.items():
             gradient, first, second = grads[name], self._first[name], self._second[name]
-            # `out=` throughout: one temporary instead of ten, and arrays of shape () stay arrays.
+            # `out=` everywhere: one temporary instead of ten, and arrays of shape () stay arrays.
             work = np.multiply(gradient, 1 - self._beta1, out=np.empty_like(parameter))
             np.add(np.multiply(first, self._beta1, out=first), work, out=first)
             np.multiply(np.multiply(gradient, gradient, out=work), 1 - self._beta2, out=work)
@@ -146,7 +146,7 @@ class Adam:
             np.subtract(parameter, work, out=parameter)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """New arrays of what the steps so far have left, to go on later.
+        """New arrays of the state of the optimiser, for `load_state_dict`.
 
         Returns
         -------
@@ -167,7 +167,7 @@ class Adam:
         return {"step": np.array(self._step, np.int64), **moments}
 
     def load_state_dict(self, state_dict: Arrays) -> None:
-        """Go on from what `state_dict` returned for the same parameters; copies.
+        """Set the state that `state_dict` returned for the same parameters; copies it.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ def clip_grad_norm(grads: Arrays, max_norm: float) -> float:
     float
         The Euclidean norm of all elements of all arrays before the scaling, summed in float64. If
         it is not finite (an element is NaN or infinite, or the sum overflows), the gradients are
-        left as they are, for no scale mends them: test for that, and leave the step out.
+        left as they are, since no scale makes them finite: test for that, and skip the step.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def clip_grad_norm(grads: Arrays, max_norm: float) -> float:
     largest = _number("max_norm", max_norm, infinite=True)
     if largest == 0:
         raise ValueError("max_norm: must be above 0, got 0")
-    with np.errstate(over="ignore"):  # the result says it
+    with np.errstate(over="ignore"):  # an overflow shows in the result
         squares = [float(np.square(a, dtype=np.float64).sum()) for a in arrays.values()]
     norm = math.sqrt(math.fsum(squares)) if math.isfinite(sum(squares)) else sum(squares)
     if math.isfinite(norm) and norm > largest:
@@ -268,7 +268,7 @@ def _number(name: str, value: Any, *, below: float = math.inf, infinite: bool = 
 
 
 def _arrays(what: str, arrays: Any) -> dict[str, NDArray[Any]]:
-    """A dict of it; refuses what is no mapping of names to arrays, or empty."""
+    """`arrays` as a dict, if it is a mapping of names to arrays, and not empty."""
     if not isinstance(arrays, Mapping):
         raise TypeError(f"{what}: must map names to arrays, got {describe(arrays)}")
     if not arrays:
@@ -282,7 +282,7 @@ def _arrays(what: str, arrays: Any) -> dict[str, NDArray[Any]]:
 
 
 def _writable(what: str, arrays: Any) -> dict[str, NDArray[Any]]:
-    """`_arrays`, all of float32 or float64 and open to writing."""
+    """`_arrays`, if all are of float32 or float64 and writable."""
     checked = _arrays(what, arrays)
     for name, array in checked.items():
         if array.dtype not in (np.float32, np.float64):
@@ -293,15 +293,15 @@ def _writable(what: str, arrays: Any) -> dict[str, NDArray[Any]]:
 
 
 def _refuse_overlap(arrays: dict[str, NDArray[Any]]) -> None:
-    """An array under two names would be stepped twice."""
+    """Refuse arrays that overlap: a step would change the shared elements twice."""
     for (name, array), (other, second) in itertools.combinations(arrays.items(), 2):
-        # The first test is quick and errs on one side only.
+        # The first test is fast, and may only err by saying yes.
         if np.may_share_memory(array, second) and np.shares_memory(array, second):
             raise ValueError(f"parameters: {name} and {other} overlap in memory")
 
 
 def _matching(what: str, arrays: Any, wanted: Arrays) -> dict[str, NDArray[Any]]:
-    """`_arrays`, with the names, shapes and dtypes of `wanted`."""
+    """`_arrays`, if it has the names, shapes and dtypes of `wanted`."""
     checked = _arrays(what, arrays)
     if missing := [name for name in wanted if name not in checked]:
         raise ValueError(f"{what}: missing: {', '.join(missing)}")

@@ -1,4 +1,4 @@
-"""Which code runs, and on how many threads: the core's answers, and its one setting."""
+"""Which code runs, and on how many threads: functions of the core, with docstrings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ def build_info() -> BuildInfo:
     dict
         ``version``; ``compiler``, its name and version; ``isas_built``, the instruction sets in
         this build, best first; ``isas_supported``, those of them that this CPU has;
-        ``isa_active``, the one in use; ``threads``, as `get_num_threads`.
+        ``isa_active``, as `active_isa`; ``threads``, as `get_num_threads`.
+
+    Raises
+    ------
+    ValueError
+        The environment variable ``CELLGATE_ISA`` or ``CELLGATE_NUM_THREADS`` has a wrong value.
 
     Examples
     --------
@@ -45,8 +50,14 @@ def build_info() -> BuildInfo:
 def active_isa() -> str:
     """The instruction set in use, by its name in `build_info`.
 
-    It is chosen once: the best that the CPU has, or what the environment variable
-    ``CELLGATE_ISA`` names. `import cellgate` fails if that is unknown or not supported.
+    It is chosen once, when it is needed first: the best that the CPU supports, or the one that the
+    environment variable ``CELLGATE_ISA`` names, in upper or lower case.
+
+    Raises
+    ------
+    ValueError
+        ``CELLGATE_ISA`` is unknown or not supported by this CPU. Everything that computes raises it
+        too; no other instruction set is used instead.
 
     Examples
     --------
@@ -60,9 +71,14 @@ def active_isa() -> str:
 def get_num_threads() -> int:
     """The largest number of threads that one call uses.
 
-    At first the environment variable ``CELLGATE_NUM_THREADS``, or else the number of CPUs that
-    this process may use, by its affinity and the quota of its container. A call uses fewer where
-    more would not pay.
+    Until `set_num_threads` is called it is the environment variable ``CELLGATE_NUM_THREADS``, or
+    without that the number of CPUs that this process may use, by its affinity and the quota of its
+    container. A call uses fewer threads where more would make it slower.
+
+    Raises
+    ------
+    ValueError
+        ``CELLGATE_NUM_THREADS`` is not a number from 1 to 1024.
 
     Examples
     --------
@@ -86,7 +102,7 @@ def set_num_threads(num_threads: int) -> None:
     Raises
     ------
     TypeError, ValueError
-        It is no integer, or out of range.
+        `num_threads` is not an integer, or out of range.
 
     Examples
     --------
@@ -98,4 +114,4 @@ def set_num_threads(num_threads: int) -> None:
     >>> cellgate.set_num_threads(before)
     """
     number = check_int("num_threads", num_threads, 1)
-    _core.set_num_threads(min(number, 2**31 - 1))  # the core takes an int, and refuses that one
+    _core.set_num_threads(min(number, 2**31 - 1))  # an int in C++, in which this is out of range

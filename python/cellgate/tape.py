@@ -262,11 +262,20 @@ class Tape:
             raise
 
     def __repr__(self) -> str:
-        held = f"{nbytes / 1e6:.3g} MB" if (nbytes := self.nbytes) else "used"
+        held = readable_size(nbytes) if (nbytes := self.nbytes) else "used"
         return f"<{type(self).__name__} of {self._lstm!r}: output {self.output.shape}, {held}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("tape: cannot be copied or pickled, since it can be used only once")
+
+
+def readable_size(nbytes: float) -> str:
+    """Three digits and a unit: 3490 bytes are 3.49 kB."""
+    for unit in ("kB", "MB", "GB"):
+        nbytes /= 1000
+        if nbytes < 999.5:  # more is 1e+03 when rounded to three digits
+            return f"{nbytes:.3g} {unit}"
+    return f"{nbytes / 1000:.3g} TB"
 
 
 def _seed(given: Any) -> int:

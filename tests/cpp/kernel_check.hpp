@@ -15,7 +15,7 @@ inline bool is_fused(const cellgate::KernelTable& table) { return std::string(ta
 template <class S>
 S term(bool fused, S a, S b, S sum) {
   if (fused) return std::fma(a, b, sum);
-  volatile S product = a * b;  // two roundings, whatever the compiler would like
+  volatile S product = a * b;  // two roundings: the compiler must not fuse them
   return product + sum;
 }
 

@@ -90,8 +90,8 @@ struct Output {
 };
 
 template <class S>
-Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in,
-              cellgate::Scratch& scratch) {
+Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in, cellgate::Scratch& scratch,
+              cellgate::Executor& executor = cellgate::default_executor()) {
   const cellgate::Config& c = k.config;
   const std::int64_t rows = k.steps * k.batch * c.directions(),
                      cells = c.num_layers * c.directions() * k.batch;
@@ -113,7 +113,7 @@ Output<S> run(const Case& k, const cellgate::Model<S>& model, const Input<S>& in
   a.h_n = out.h.data();
   a.c_n = out.c.data();
   a.cells = {out.cells.data(), k.batch * cells_row, cells_row, nullptr};
-  forward(model, a, scratch, cellgate::default_executor());
+  forward(model, a, scratch, executor);
   return out;
 }
 

@@ -33,7 +33,7 @@ class Stored {
     return (sizeof(S) == 4 ? "float32 " : "float64 ") + what + (fused ? "" : kBaseline);
   }
 
-  // Fails unless this is what is known of `name`, from the file or from before; `how` says what ran.
+  // Fails unless `digest` equals that of `name` in the file or of an earlier call; `how` says what ran.
   void check(const std::string& name, std::uint64_t digest, const std::string& how) {
     char text[17];
     std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(digest));

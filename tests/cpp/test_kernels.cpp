@@ -187,7 +187,7 @@ int check_products(const KernelTable& table) {
     check_gemm<S>(table, {9, 600, 33 * 4 * lanes - 2 * lanes - 1, false, in_panels, false, in_panels, 1});
     ++cases;
   }
-  // Depths of nothing leave what a sum begins with.
+  // With a depth of zero a sum is its initial value.
   check_gemm<S>(table, {3, 0, 4 * lanes + 1, false, false, true, false, 1});
   check_gemm<S>(table, {3, 0, 4 * lanes + 1, true, true, false, true, 1});
   return cases + 2;

@@ -25,7 +25,7 @@ void check_same(const Results<S>& got, const Results<S>& wanted, const std::stri
   }
 }
 
-// One in n of all that is asked about, whatever it belongs to: with n prime, each case has others.
+// One in n of all combinations, counted over all cases: with n prime, each case has others.
 class OneIn {
  public:
   explicit OneIn(int n) : n_(n) {}
@@ -165,7 +165,7 @@ void check_all(const cellgate::KernelTable& table, int one_in, test::Stored& sto
   std::printf("%s %s: %d cases passed\n", table.name, sizeof(S) == 4 ? "float32" : "float64", passed);
 }
 
-// One has the pool while the other has its own thread, or both take turns with it.
+// One uses the pool while the other runs on its own thread, or they use the pool one after the other.
 void check_callers(const test::Case& k) {
   const auto model = test::make_model<float>(k.config, 1, cellgate::active_kernel_table());
   const test::TrainingInput<float> in(k, 2, false);

@@ -128,7 +128,7 @@ class CellCheck {
       d[3] = dh * squashed * (o * (1 - o));
       at(dc, cell) = d_cell * f;
       if (k_.unprojected) at(unprojected, output) = o * squashed;
-    } else {  // the gates' gradients are zero, the others whatever they are
+    } else {  // the gates' gradients are zero, the others arbitrary
       at(dc, cell) = dc_[cell];
       if (k_.unprojected) at(unprojected, output) = unprojected_[output];
     }

@@ -1,11 +1,11 @@
-"""scikit-learn estimators on the fused back-propagation through time, without PyTorch.
+"""scikit-learn estimators, trained by cellgate's back-propagation through time, without PyTorch.
 
-`LSTMRegressor` and `LSTMClassifier` learn from sequences, `LSTMForecaster` continues time series.
-docs/estimators.md tells the rest.
+`LSTMRegressor` and `LSTMClassifier` are for sequences, `LSTMForecaster` for time series; see
+docs/estimators.md.
 """
 
 try:
-    import sklearn as _sklearn  # noqa: F401  (the ones below would name themselves in the error)
+    import sklearn as _sklearn  # noqa: F401  (here, so that the error names the package)
     import tqdm as _tqdm  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name not in ("sklearn", "tqdm"):

@@ -1,19 +1,16 @@
 """What LSTMRegressor and LSTMClassifier share: scikit-learn's conventions around Network and train.
 
-sequences.py checks what comes in.
+sequences.py checks X and y.
 """
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..config import check_bool, describe
 from .network import Batch, Network
@@ -23,10 +20,11 @@ from .sequences import (
     checked_readout,
     checked_sequences,
     checked_step_targets,
+    checked_targets,
     chunks,
     padded,
 )
-from .training import all_or_nothing, checked_settings, learn_more, random_generator, train
+from .training import TrainedEstimator, all_or_nothing, checked_settings, random_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,80 +33,55 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
-    from ..lstm import LSTM
 
 # One array (T_i, K) for each sequence with per_step, else one row (1, K): of float64 in the
 # regressor, of indices into classes_ in the classifier.
 Targets: TypeAlias = "list[NDArray[Any]]"
 
 
-class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
-    """What both have in common."""
+# A dataclass, so that the signatures of both classes, which scikit-learn reads, have these too.
+@dataclass(eq=False, repr=False)
+class SequenceEstimator(TrainedEstimator):
+    """The parameters and methods of both classes; `LSTMRegressor` says what each parameter is."""
 
-    lstm_: LSTM
-    _network: Network
-    _random: np.random.Generator
-    _moments: dict[str, Any] | None  # Adam's, of partial_fit
+    _network: Network = field(init=False)
 
-    def __init__(
-        self,
-        hidden_size: int = 64,
-        num_layers: int = 1,
-        *,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        per_step: bool = False,
-        pooling: str = "last",
-        scale: bool = True,
-        learning_rate: float = 1e-2,
-        schedule: str = "cosine",
-        batch_size: int = 32,
-        max_epochs: int = 100,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        patience: int = 20,
-        clip_norm: float = 1.0,
-        weight_decay: float = 0.0,
-        dtype: str = "float32",
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        """Keep the parameters; `fit` checks them."""
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.dropout = dropout
-        self.per_step = per_step
-        self.pooling = pooling
-        self.scale = scale
-        self.learning_rate = learning_rate
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.dtype = dtype
-        self.random_state = random_state
-        self.verbose = verbose
+    hidden_size: int = 64
+    num_layers: int = 1
+    _: KW_ONLY
+    bidirectional: bool = False
+    dropout: float = 0.0
+    per_step: bool = False
+    pooling: str = "last"
+    scale: bool = True
+    learning_rate: float = 1e-2
+    schedule: str = "cosine"
+    batch_size: int = 32
+    max_epochs: int = 100
+    early_stopping: bool = True
+    validation_fraction: float = 0.1
+    patience: int = 20
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+    dtype: str = "float32"
+    random_state: Any = None
+    verbose: bool = False
 
-    # What differs between the two.
+    # What the two classes define.
 
     def _begin_targets(self, y: Any, sequences: Sequences, classes: Any = None) -> Targets:
-        """Learn what targets look like, and give them as numbers."""
+        """Learn the form of the targets, and return them as numbers."""
         raise NotImplementedError
 
     def _later_targets(self, y: Any, sequences: Sequences) -> Targets:
-        """Targets as numbers, in the form that was learned."""
+        """Targets, in the form that was learned, as numbers."""
         raise NotImplementedError
 
     def _output_size(self) -> int:
         raise NotImplementedError
 
     def predict(self, X: Any) -> Any:
-        """Of each sequence, or each of its steps."""
+        """A prediction for each sequence, or for each of its steps."""
         raise NotImplementedError
 
     def _batch_loss(self, targets: NDArray[Any], weights: NDArray[Any]) -> Any:
@@ -119,7 +92,33 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
 
     # Fitting.
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation_data: Any) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+    ) -> Self:
+        """Train from the start.
+
+        Parameters
+        ----------
+        X : list of arrays (T_i, F), or array (n, T, F) or (n, T)
+            The sequences; the notes of `LSTMRegressor` say how shorter ones are padded.
+        y : array (n,) of labels or numbers, or (n, K) of numbers
+            The targets. With `per_step` a list of arrays (T_i,) or (T_i, K), or an array (n, T) or
+            (n, T, K), whose values in padding are not read.
+        sample_weight : array (n,), optional
+            The weight of each sequence; a classifier multiplies it by that of the class.
+        validation_data : (X, y), optional
+            What early stopping measures the loss on, instead of a part of X.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A parameter or an argument of a wrong type, shape or value; the message names it.
+        """
         with all_or_nothing(self):
             return self._fit_all(X, y, sample_weight, validation_data)
 
@@ -155,12 +154,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             return self._loss(*held_out)
 
         count = -(-len(targets) // settings.batch_size)
-        history = train(
-            self._network, batches, count, validation_loss if held_out else None,
-            settings, self._random, bool(self.verbose),
-        )  # fmt: skip
-        self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
-        self.n_iter_ = len(history.loss)
+        evaluate = validation_loss if held_out else None
+        self._train(self._network, batches, count, evaluate, settings)
         return self
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> Self:
@@ -171,22 +166,15 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             targets = self._begin_targets(y, sequences, classes)
             self._begin(sequences)
             self._learn_scales(sequences)
-            self.loss_curve_, self.validation_curve_ = [], []
-            self.best_epoch_ = self.n_iter_ = 0
         else:
             targets = self._later_targets(y, sequences)
         weight = _check_sample_weight(sample_weight, np.zeros((len(targets), 1)), dtype=np.float64)
         batches = self._batches(sequences, targets, weight, settings.batch_size)
-        loss, self._moments = learn_more(
-            self._network, self._moments, batches, settings, self._random
-        )
-        self.loss_curve_.append(loss)
-        self.n_iter_ += 1
-        self.best_epoch_ = self.n_iter_
+        self._train_more(self._network, batches, settings)
         return self
 
     def _begin(self, sequences: Sequences) -> None:
-        """A new network, and a new generator of all that is random."""
+        """Make a new network, and a new random generator."""
         self._random = random_generator(self.random_state)
         self._network = Network(
             sequences.items[0].shape[1],
@@ -205,7 +193,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _split(
         self, targets: Targets, fraction: float
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Which sequences are learned, and which decide when to stop."""
+        """Indices of the sequences to train on, and of those for validation."""
         if len(targets) < 2:
             raise ValueError(
                 f"X: early stopping needs at least 2 sequences, got n_samples = {len(targets)}; "
@@ -215,7 +203,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         held = int(np.ceil(fraction * len(targets)))
         if groups is not None:
             counts = np.unique(groups, return_counts=True)[1]
-            # scikit-learn splits only if each side can have one of every class.
+            # scikit-learn stratifies only if both parts can have a sequence of every class.
             if counts.min() < 2 or min(held, len(targets) - held) < len(counts):
                 groups = None
         seed = int(self._random.integers(2**31))
@@ -233,7 +221,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             self._mean, self._std = steps.mean(axis=0), deviations(steps)
 
     def _input(self, sequences: Sequences) -> tuple[Any, NDArray[np.int64] | None]:
-        """(T, B, F) scaled, and the lengths unless all are equal."""
+        """(T, B, F), scaled, and the lengths, or None if all are equal."""
         lengths = sequences.lengths
         dtype = self._network.lstm.dtype
         scaled = [((item - self._mean) / self._std).astype(dtype) for item in sequences.items]
@@ -242,7 +230,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
     def _batches(
         self, sequences: Sequences, targets: Targets, weight: NDArray[Any], batch_size: int
     ) -> Iterator[Batch]:
-        """All sequences once, in an order drawn anew."""
+        """All sequences once, in a new random order."""
         order = self._random.permutation(len(targets))
         for begin in range(0, len(order), batch_size):
             yield self._batch(sequences, targets, weight, order[begin : begin + batch_size])
@@ -266,7 +254,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         return Batch(x, lengths, self._batch_loss(stacked, weights))
 
     def _loss(self, sequences: Sequences, targets: Targets, weight: NDArray[Any]) -> float:
-        """The mean loss of sequences that are not learned."""
+        """The mean loss of sequences, without training on them."""
         total = mass = 0.0
         for chosen in chunks(sequences, self._width()):
             batch = self._batch(sequences, targets, weight, chosen)
@@ -276,12 +264,18 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
             total, mass = total + loss * part, mass + part
         return total / mass if mass else 0.0
 
+    def _checked_targets(self, y: Any, sequences: Sequences, numbers: bool) -> Targets:
+        """For each sequence (T_i, K) or (1, K) of numbers, or (T_i,) or (1,) of labels."""
+        if checked_readout(self) == "step":
+            return checked_step_targets(y, sequences, numbers)
+        return checked_targets(y, sequences, numbers)
+
     def _width(self) -> int:
         width: int = self._network.weights["head.weight"].shape[1]
         return self._network.lstm.input_size + width
 
     def _outputs(self, X: Any) -> tuple[Sequences, list[NDArray[Any]]]:
-        """For each sequence what the head puts out: (T_i, K), or (1, K)."""
+        """The output of the head for each sequence: (T_i, K), or (1, K)."""
         check_is_fitted(self)
         sequences = checked_sequences(self, X, reset=False)
         result: list[Any] = [None] * len(sequences.items)
@@ -293,7 +287,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]
         return sequences, result
 
     def _shaped(self, sequences: Sequences, values: list[NDArray[Any]], fill: Any = np.nan) -> Any:
-        """Per step: a list for a list, else an array with `fill` in padding. Else one array."""
+        """Without `per_step` an array; with it a list for a list, else a padded array."""
         if self._network.readout != "step":
             return np.concatenate(values)
         if sequences.padded_steps is None:

@@ -1,6 +1,7 @@
-"""What a forecaster learns on the held-out end of its series. Called by forecast.py.
+"""The factor of the network's correction and the calibration of intervals. Called by forecast.py.
 
-Quantiles are of scaled residuals, (n, h, Q), rising, the median in the middle.
+Both are fitted to the held-out end of the series. Quantiles are of scaled residuals, (n, h, Q),
+rising, the median in the middle.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SHARES = tuple(k / 10 for k in range(11))  # of the network's correction, to choose from
+SHARES = tuple(k / 10 for k in range(11))  # the factors of the correction to choose from
 
 
 def shared(made: Floats, share: float) -> Floats:
-    """Quantiles around the share of their median that is believed."""
+    """Quantiles shifted so that their median becomes `share` times what it was."""
     middle = made.shape[-1] // 2
     return made - (1 - share) * made[..., middle : middle + 1]
 
 
 def rising(made: Floats) -> Floats:
-    """Quantiles put in order again, around a median that stays where it is."""
+    """Quantiles sorted again, with the median unchanged."""
     middle = made.shape[-1] // 2
     median = made[..., middle : middle + 1]
     below = np.sort(np.minimum(made[..., :middle], median), axis=-1)
@@ -33,7 +34,7 @@ def rising(made: Floats) -> Floats:
 
 
 def best_share(made: Floats, residual: Floats, scale: Floats) -> float:
-    """The share with the least absolute error, of residuals and a scale in units of the series."""
+    """The share with the least absolute error; residual and scale are in units of the series."""
     median = made[..., made.shape[-1] // 2] * scale
     errors = [float(np.abs(residual - share * median).mean()) for share in SHARES]
     return SHARES[int(np.argmin(errors))]

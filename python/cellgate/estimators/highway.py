@@ -1,7 +1,7 @@
-"""The linear part of a forecast: the mean of past seasons, and ridge regressions that bend it.
+"""The linear part of a forecast: the mean of past seasons, and ridge regressions of the rest.
 
-Called by forecast.py. A network that starts from a good linear forecast has only to learn what is
-not linear (the autoregressive highway of Lai et al. 2018, LSTNet).
+Called by forecast.py. A network added to a good linear forecast only has to learn what is not
+linear (the autoregressive highway of Lai et al. 2018, LSTNet).
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 # Chosen by backtests on two half-hourly series of electricity demand, mostly on weeks before the
 # test of examples/forecasting.py; numbers next to these were about as good.
 PENALTIES = (1e-3, 1e-2, 0.1, 0.3, 1.0, 3.0, 10.0)  # of a step and a feature of unit size
-TOUGH = 1.0  # standard deviations beyond which a rest counts by its size, not its square (Huber)
-ROUNDS = 3  # of reweighting for that
+HUBER = 1.0  # standard deviations; beyond them the loss of an error is linear
+ROUNDS = 3  # of reweighted least squares, which minimise that loss
 BLOCKS = 5  # of the training part, each left out once to choose the penalty
-AVERAGED = 7  # past seasons in a seasonal mean, as far as there are so many
-SEASONS_BACK = 2  # of the longest season, each a feature
-SHORT_SEASONS_BACK = 3  # of the others
+AVERAGED = 7  # past seasons in a seasonal mean, or fewer near the start of a series
+SEASONS_BACK = 2  # past seasons that are features, of the longest season
+SHORT_SEASONS_BACK = 3  # and of the others
 MOMENTA = (1, 2, 4, 8, 16, 32)  # steps, below the shortest season
 
 
 class Seasonal:
-    """What the seasons of a series bring: the mean of past ones, the longest season first.
+    """The seasonal parts of a series: means over past seasons, the longest season first.
 
-    That of a shorter one is taken of what the longer ones leave, and so follows recent weeks.
+    The mean of a shorter season is taken of what the longer ones leave; it follows recent changes.
     """
 
     def __init__(self, values: Floats, seasons: tuple[int, ...]) -> None:
-        """Of a series (T,) and its seasons in rising order."""
-        # Of what, from which step on; the season; its mean at each step.
+        """Decompose a series (T,) by its seasons, which are in rising order."""
+        # The values averaged, from which step on, the season, and its mean at each step.
         self.means: list[tuple[Floats, int, int, Floats]] = []
         start = 0
         for season in reversed(seasons):
@@ -48,7 +48,7 @@ class Seasonal:
         self.rest = values
 
     def change(self, ahead: int) -> Floats:
-        """How the seasons differ `ahead` steps after each step from there: (T,)."""
+        """The change of the seasonal parts from each step to `ahead` steps later: (T,)."""
         result = np.zeros(len(self.rest))
         for values, start, season, now in self.means:
             result += seasonal_mean(values, start, season, ahead) - now
@@ -63,7 +63,7 @@ class Fit(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Of one series what is the same for all steps ahead."""
+    """The data of one series that are the same for all steps ahead."""
 
     values: Floats
     seasonal: Seasonal
@@ -72,12 +72,11 @@ class Parts(NamedTuple):
 
 
 class Highway:
-    """For each step ahead the change that past seasons brought, and a ridge regression of the rest.
+    """For each step ahead the mean change over past seasons, and a ridge regression of the rest.
 
-    Features are differences, so that it does not matter to where the level of a series has
-    wandered. The penalty, one for all steps ahead, is chosen on left-out blocks: on a short series
-    little more than the mean of its seasons remains. The loss is Huber's, so that holidays do not
-    decide.
+    Features are differences, so that the level of a series does not matter. The penalty, one for
+    all steps ahead, is chosen on left-out blocks: on a short series the forecast is little more
+    than the seasonal mean. The loss is Huber's, so that a few holidays have little influence.
     """
 
     def __init__(self, horizon: int, seasons: tuple[int, ...]) -> None:
@@ -90,7 +89,7 @@ class Highway:
 
     @property
     def needed(self) -> int:
-        """Steps before and with the one that a forecast is made after."""
+        """The number of steps that must be known for a forecast."""
         if not self.seasons:
             return 1 + max(self._momenta)
         longest = self.seasons[-1]
@@ -102,10 +101,10 @@ class Highway:
         return tuple(lag for lag in MOMENTA if lag < limit)
 
     def fit(self, values: list[Floats], exogenous: list[Floats] | None, ends: list[int]) -> None:
-        """Learn from the first `ends` steps of each series; targets lie in them too."""
+        """Fit to the first `ends` steps of each series, which contain the targets too."""
         if exogenous is not None:
             every = np.concatenate([x[:end] for x, end in zip(exogenous, ends, strict=True)])
-            # Hinges at the terciles let the effect of a continuous value bend.
+            # Hinges at the terciles make the effect of a continuous value piecewise linear.
             self.knots = [
                 np.quantile(column, [1 / 3, 2 / 3]) if len(np.unique(column)) > 8 else np.array([])
                 for column in every.T
@@ -122,7 +121,7 @@ class Highway:
             weights = _weights(np.sum(parted, axis=0), self.penalty)
             for _ in range(ROUNDS):
                 miss = np.abs(rest - z @ weights)
-                limit = TOUGH * 1.4826 * np.median(miss)  # that of a normal distribution
+                limit = HUBER * 1.4826 * np.median(miss)  # 1.4826: for a normal distribution
                 share = np.sqrt(np.minimum(1, limit / np.maximum(miss, 1e-300)))
                 share /= max(np.sqrt((share**2).mean()), 1e-300)
                 weights = _weights(_sums(z * share[:, None], rest * share), self.penalty)
@@ -131,7 +130,7 @@ class Highway:
     def _learned(
         self, parts: list[Parts], ends: list[int], ahead: int
     ) -> tuple[Floats, Floats, Floats, NDArray[np.int64]]:
-        """What is learned from: features by their size, what they explain, size, and blocks."""
+        """The data of a fit: features divided by their size, targets, size, and blocks."""
         rows, rests, blocks = [], [], []
         for part, end in zip(parts, ends, strict=True):
             features, base = self._features(part, ahead)
@@ -170,7 +169,7 @@ class Highway:
         base, columns, steps = parts.seasonal.change(ahead), list(parts.fixed), len(parts.values)
         for season in self.seasons:
             for then in self._seasons_before(season, ahead, SHORT_SEASONS_BACK):
-                # What the same stretch brought then; beyond the start of the series, the mean.
+                # The change over the same steps then; before the start of the series, the mean.
                 change = lagged(parts.values, then - ahead) - lagged(parts.values, then) - base
                 change[:then] = 0
                 columns.append(change)
@@ -185,7 +184,7 @@ class Highway:
         return np.stack([*columns, base], axis=1), base
 
     def _seasons_before(self, season: int, ahead: int, short: int) -> list[int]:
-        """Some whole numbers of seasons, in steps: the first ones that are not below `ahead`."""
+        """The smallest whole numbers of seasons, in steps, that are not below `ahead`."""
         first = -(-ahead // season)
         count = SEASONS_BACK if season == self.seasons[-1] else short
         return [season * (first + k) for k in range(count)]
@@ -194,8 +193,8 @@ class Highway:
 def seasonal_mean(values: Floats, start: int, season: int, ahead: int) -> Floats:
     """The mean of past values at the place in the season `ahead` steps after each step: (T,).
 
-    0 steps after a step that is a season before it and those before that. Values count from `start`
-    on; 0.0 where there is none.
+    For `ahead` 0 these are the values one season before the step, two seasons before, and so on.
+    Only values from `start` on are used; the mean of none is 0.0.
     """
     steps = len(values)
     total, count = np.zeros(steps), np.zeros(steps)
@@ -209,7 +208,7 @@ def seasonal_mean(values: Floats, start: int, season: int, ahead: int) -> Floats
 
 
 def _sums(z: Floats, y: Floats) -> Floats:
-    """All that a least-squares fit needs, in one array (F + 1, F + 2): z'z, z'y, y'y, and n."""
+    """The sums of a least-squares fit, in one array (F + 1, F + 2): z'z, z'y, y'y, and n."""
     both = np.column_stack([z, y])
     result = np.zeros((both.shape[1], both.shape[1] + 1))
     result[:, :-1] = both.T @ both
@@ -227,7 +226,7 @@ def _weights(sums: Floats, penalty: float) -> Floats:
 def _best_penalty(sums: list[list[Floats]]) -> float:
     """The largest whose error is within one standard error of the least (Breiman et al. 1984).
 
-    Blocks next to a block tell much of it, so that the least error is at too small a penalty.
+    Neighbouring blocks are correlated, so that the penalty with the least error is too small.
     """
     errors = np.array(
         [np.sum([_errors_left_out(blocks, p) for blocks in sums], axis=0) for p in PENALTIES]
@@ -238,7 +237,7 @@ def _best_penalty(sums: list[list[Floats]]) -> float:
 
 
 def _errors_left_out(blocks: list[Floats], penalty: float) -> Floats:
-    """The squared error on each block by a fit to the others, by the variance: (BLOCKS,)."""
+    """The squared error on each block of a fit to the others, by the variance: (BLOCKS,)."""
     total = np.sum(blocks, axis=0)
     errors = np.zeros(len(blocks))
     for k, block in enumerate(blocks):

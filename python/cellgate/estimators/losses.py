@@ -1,7 +1,7 @@
 """Losses of a head's output, each with its derivative: means weighted by sequence or step.
 
 Called by regressor.py, classifier.py and forecast.py. All take `out` (..., K) and `weights`
-(...), and return (loss, d_out), where loss = Σ weights * loss of one / Σ weights.
+(...), and return (loss, d_out), where loss = Σ weights * loss of each / Σ weights.
 """
 
 from __future__ import annotations
@@ -76,6 +76,6 @@ def softmax(out: Array) -> Array:
 
 
 def _shares(out: Array, weights: Array) -> Array:
-    """(..., 1) in out's dtype, of the sum 1; all zero if all weights are."""
+    """The weights divided by their sum, (..., 1), in out's dtype; all zero if all weights are."""
     total = weights.sum(dtype=np.float64)
     return (weights / (total if total else 1.0)).astype(out.dtype)[..., None]

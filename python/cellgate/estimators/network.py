@@ -1,6 +1,6 @@
 """An LSTM with a linear head, and one step of its training.
 
-Called by training.py, base.py and forecaster.py, which say what the head's output means.
+Called by training.py, and by base.py and forecast.py, which define the meaning of the output.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from ..weights import Float, State
 
     Readout: TypeAlias = Literal["step", "last", "mean"]
-    # What the head put out -> the loss, and its derivative by that.
+    # The output of the head -> the loss, and its derivative by the output.
     Loss: TypeAlias = Callable[[Float], tuple[float, Float]]
 
 
 class Batch(NamedTuple):
-    """Sequences that are learned from in one step."""
+    """The sequences of one training step."""
 
     x: Float  # (T, B, I)
     lengths: NDArray[np.int64] | None  # (B,)
@@ -54,9 +54,9 @@ class Network:
         dtype: str,
         seed: int,
     ) -> None:
-        """Draw the weights; the forget gates start open, and the head from zero.
+        """Draw the weights; b_ih of the forget gates starts 1 higher, and the head at zero.
 
-        A forget bias of 1 lets a new network remember (Jozefowicz, Zaremba & Sutskever 2015).
+        The forget bias lets a new network remember (Jozefowicz, Zaremba & Sutskever 2015).
         """
         self.readout = readout
         self.lstm = LSTM(
@@ -69,7 +69,7 @@ class Network:
             seed=seed,
         )
         width = hidden_size * (2 if bidirectional else 1)
-        # What Adam changes in place; the names of the LSTM's own have no dot.
+        # The arrays that Adam changes in place; names of the LSTM's parameters have no dot.
         self.weights: dict[str, Any] = {
             **self.lstm.state_dict(),
             "head.weight": np.zeros((output_size, width), self.lstm.dtype),
@@ -91,7 +91,7 @@ class Network:
         return result
 
     def learn(self, batch: Batch, adam: Adam, clip_norm: float, seed: int) -> float:
-        """One step of training; the loss before it. Left out if a gradient is not finite."""
+        """One step of training; the loss before it. Skipped if a gradient is not finite."""
         tape = self.lstm.record(batch.x, lengths=batch.lengths, seed=seed)
         z = self._read(tape.output, tape.state, batch.lengths)
         loss, d_out = batch.loss(self.head(z))
@@ -112,7 +112,7 @@ class Network:
         return {name: array.copy() for name, array in self.weights.items()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot, in place, so that Adam keeps hold of the arrays."""
+        """Go back to a snapshot, in place: Adam refers to these arrays."""
         for name, array in self.weights.items():
             array[...] = snapshot[name]
         self._load()
@@ -136,7 +136,7 @@ class Network:
     def _unread(
         self, d_z: Float, steps: int, lengths: NDArray[np.int64] | None
     ) -> tuple[Float | None, Any]:
-        """The derivatives by output and state that those by z stand for."""
+        """The derivatives by output and state that follow from those by z."""
         if self.readout == "step":
             return d_z, None
         if self.readout == "mean":

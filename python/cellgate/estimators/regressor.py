@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array
-from sklearn.utils.validation import (
-    check_consistent_length,
-)
 
 from ..config import describe
 from .base import SequenceEstimator, Targets
 from .losses import LOSSES
 from .scaling import deviations
-from .sequences import (
-    Sequences,
-    checked_readout,
-    checked_step_targets,
-)
+from .sequences import Sequences, checked_readout
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,6 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+@dataclass(eq=False, repr=False)
 class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     """Predicts numbers from sequences: an LSTM with a linear head.
 
@@ -37,27 +31,26 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     hidden_size, num_layers, bidirectional, dropout
         Of the `cellgate.LSTM`; dropout acts between layers, in `fit` only.
     per_step : bool
-        Whether every step has a target of its own, instead of the whole sequence.
+        Whether every step has a target, instead of the whole sequence.
     pooling : {"last", "mean"}
-        What stands for a sequence: the state after its last step, or the mean of all outputs.
-        Without effect with `per_step`.
+        What the head reads of a sequence: the state after its last step, or the mean of its
+        outputs. Without effect with `per_step`.
     scale : bool
         Whether to bring each feature to mean 0 and standard deviation 1, as measured in `fit` on
-        the sequences that are learned.
-    loss : {"squared_error", "absolute_error", "huber"}
-        What is minimised, of targets brought to standard deviation 1.
+        the sequences that are trained on.
     learning_rate : float
         Of AdamW, at the start.
     schedule : {"cosine", "linear", "constant", "plateau"}
-        How it falls until `max_epochs`: to zero along a cosine or a line, not at all, or by half
-        whenever the validation loss has not fallen for a third of `patience` epochs.
+        How the learning rate falls until `max_epochs`: to zero along a cosine or a line, not at
+        all, or by half whenever the validation loss has not fallen for a third of `patience`
+        epochs.
     batch_size : int
-        Sequences learned from in one update.
+        Sequences in one update.
     max_epochs : int
-        Passes over all sequences, at most.
+        The largest number of passes over all sequences.
     early_stopping : bool
         Whether to hold out `validation_fraction` of the sequences, to stop after `patience` epochs
-        without a smaller loss there, and to keep the weights of the best epoch.
+        without a smaller loss on them, and to keep the weights of the best epoch.
     validation_fraction : float
     patience : int
     clip_norm : float
@@ -70,6 +63,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         Equal integers give equal results, to the bit on one machine.
     verbose : bool
         Whether to show progress (tqdm).
+    loss : {"squared_error", "absolute_error", "huber"}
+        What is minimised; the targets are brought to standard deviation 1 first.
 
     Attributes
     ----------
@@ -78,7 +73,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     n_features_in_ : int
         F; of an array (n, T) the number of its columns, T.
     loss_curve_, validation_curve_ : list of float
-        The loss of each epoch, while it was learned and on what was held out.
+        The loss of each epoch: during the training, and of the held-out sequences.
     n_iter_, best_epoch_ : int
         Epochs done, and the one whose weights were kept.
 
@@ -86,10 +81,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     -----
     X is a list of n arrays (T_i, F), or an array (n, T, F), in which the end of a shorter sequence
     is padded with NaN; an array (n, T), or arrays (T_i,), are sequences of one feature. Values are
-    converted to `dtype`. Batches are not sorted by length: what is padded is not computed.
+    converted to `dtype`. Nothing is computed for padding, so batches need no sorting by length.
 
-    Trained on `LSTM.record`, without PyTorch. Objects can be cloned, pickled, searched
-    (`GridSearchCV`) and put at the end of a `Pipeline`.
+    Trained with `LSTM.record`, without PyTorch. Objects work with `clone`, pickle, `GridSearchCV`
+    and at the end of a `Pipeline`.
 
     Sources: Hochreiter & Schmidhuber 1997; Loshchilov & Hutter 2019 (AdamW).
 
@@ -107,82 +102,21 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     (3,)
     """
 
-    def __init__(
-        self,
-        hidden_size: int = 64,
-        num_layers: int = 1,
-        *,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        per_step: bool = False,
-        pooling: str = "last",
-        scale: bool = True,
-        loss: str = "squared_error",
-        learning_rate: float = 1e-2,
-        schedule: str = "cosine",
-        batch_size: int = 32,
-        max_epochs: int = 100,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        patience: int = 20,
-        clip_norm: float = 1.0,
-        weight_decay: float = 0.0,
-        dtype: str = "float32",
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        """Keep the parameters; `fit` checks them."""
-        super().__init__(
-            hidden_size, num_layers, bidirectional=bidirectional, dropout=dropout,
-            per_step=per_step, pooling=pooling, scale=scale, learning_rate=learning_rate,
-            schedule=schedule, batch_size=batch_size, max_epochs=max_epochs,
-            early_stopping=early_stopping, validation_fraction=validation_fraction,
-            patience=patience, clip_norm=clip_norm, weight_decay=weight_decay, dtype=dtype,
-            random_state=random_state, verbose=verbose,
-        )  # fmt: skip
-        self.loss = loss
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        validation_data: Any = None,
-    ) -> Self:
-        """Train from the start.
-
-        Parameters
-        ----------
-        X : list of arrays (T_i, F), or array (n, T, F) or (n, T)
-            The sequences; the class says how shorter ones are padded.
-        y : array (n,) or (n, K); with `per_step` a list of (T_i,) or (T_i, K), or (n, T[, K])
-            The targets. What lies in padding is not read.
-        sample_weight : array (n,), optional
-            What each sequence counts.
-        validation_data : (X, y), optional
-            To stop by, instead of a part of X.
-
-        Raises
-        ------
-        TypeError, ValueError
-            A parameter or an argument of a wrong type, shape or value; the message names it.
-        """
-        return self._fit(X, y, sample_weight, validation_data)
+    loss: str = "squared_error"
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train on for one pass over X, from where the last call ended.
+        """Train for one more pass over X, with the weights of the last call.
 
-        The first call learns the scales of features and targets. The learning rate stays at its
-        start, and nothing is held out. Parameters and errors as in `fit`.
+        The first call measures the scales of features and targets. The learning rate is constant,
+        and nothing is held out. Parameters and errors as in `fit`.
         """
         return self._partial_fit(X, y, None, sample_weight)
 
     def predict(self, X: Any) -> Any:
         """Predicted targets, laid out like y in `fit`: float64, NaN in padding.
 
-        With `per_step` a list for a list, and an array for an array. A sequence's prediction does
-        not depend on what else is predicted with it, up to the rounding of the head.
+        With `per_step` a list for a list, and an array for an array. The prediction for a sequence
+        does not depend on the others in X, up to the rounding of the head.
         """
         sequences, outputs = self._outputs(X)
         values = [out * self._target_std + self._target_mean for out in outputs]
@@ -205,7 +139,7 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         if not isinstance(self.loss, str) or self.loss not in LOSSES:
             names = ", ".join(map(repr, LOSSES))
             raise ValueError(f"loss: must be one of {names}, got {describe(self.loss)}")
-        targets = self._numbers(y, sequences)
+        targets = self._checked_targets(y, sequences, numbers=True)
         every = np.concatenate(targets)
         self._targets: int = every.shape[1]
         self._target_mean, self._target_std = every.mean(axis=0), deviations(every)
@@ -214,23 +148,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         return self._scaled(targets)
 
     def _later_targets(self, y: Any, sequences: Sequences) -> Targets:
-        targets = self._numbers(y, sequences)
+        targets = self._checked_targets(y, sequences, numbers=True)
         if targets[0].shape[1] != self._targets:
             raise ValueError(f"y: must have {self._targets} targets, got {targets[0].shape[1]}")
         return self._scaled(targets)
-
-    def _numbers(self, y: Any, sequences: Sequences) -> Targets:
-        if checked_readout(self) == "step":
-            return checked_step_targets(y, sequences, numbers=True)
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        array = check_array(
-            y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=1
-        )
-        if array.ndim > 2:
-            raise ValueError(f"y: must be (n,) or (n, K), got shape {array.shape}")
-        check_consistent_length(sequences.items, array)
-        return list(array.reshape(len(array), 1, -1))
 
     def _scaled(self, targets: Targets) -> Targets:
         return [(target - self._target_mean) / self._target_std for target in targets]

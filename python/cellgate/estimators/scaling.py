@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def deviations(values: Floats) -> Floats:
-    """That of each column, over axis 0; 1.0 of a constant, whose own is 0 or rounding noise."""
+    """The standard deviation of each column, over axis 0; 1.0 for a constant one."""
+    # That of a constant is computed as 0, or as rounding noise.
     noise = len(values) * np.finfo(np.float64).eps * np.abs(values).max(axis=0)
     deviation = values.std(axis=0)
     result: Floats = np.where(deviation > noise, deviation, 1.0)

@@ -1,6 +1,6 @@
-"""Sequences as users have them, checked and made into batches. Called by base.py.
+"""Checks of X and y, and their conversion to batches. Called by base.py.
 
-Accepted: a list of arrays (T_i, F) or (T_i,), an array (n, T, F) or (n, T), where the end of a
+X is a list of arrays (T_i, F) or (T_i,), or an array (n, T, F) or (n, T), in which the end of a
 shorter sequence is padded with NaN.
 """
 
@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
 
 from ..config import check_bool, describe
 
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-CHUNK_BYTES = 1 << 26  # of input and output that a prediction holds at once
+CHUNK_BYTES = 1 << 26  # the most that input and output of one call take in a prediction
 
 
 class Sequences(NamedTuple):
@@ -36,12 +42,12 @@ class Sequences(NamedTuple):
         return np.array([len(item) for item in self.items], np.int64)
 
     def take(self, indices: NDArray[np.int64]) -> Sequences:
-        """Some of them."""
+        """The sequences at these indices."""
         return Sequences([self.items[i] for i in indices], self.padded_steps)
 
 
 def checked_sequences(estimator: Any, X: Any, reset: bool) -> Sequences:
-    """Sequences of X; sets `n_features_in_` with `reset`, and else holds X to it."""
+    """The sequences of X; with `reset` sets `n_features_in_`, and otherwise compares X to it."""
     if isinstance(X, (list, tuple)) and X and np.ndim(X[0]) >= 1 and not _is_table(X):
         result = Sequences([_item(k, x) for k, x in enumerate(X)], None)
         features = _common_features(result.items)
@@ -112,6 +118,24 @@ def checked_step_targets(y: Any, sequences: Sequences, numbers: bool) -> list[ND
     return result
 
 
+def checked_targets(y: Any, sequences: Sequences, numbers: bool) -> list[NDArray[Any]]:
+    """For each sequence its targets (1, K), or its label (1,) if not `numbers`."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    if numbers:
+        array = check_array(
+            y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=1
+        )
+        if array.ndim > 2:
+            raise ValueError(f"y: must be (n,) or (n, K), got shape {array.shape}")
+        array = array.reshape(len(array), -1)
+    else:
+        array = column_or_1d(y, warn=True)
+        assert_all_finite(array, input_name="y")
+    check_consistent_length(sequences.items, array)
+    return list(array[:, None])
+
+
 def padded(items: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     """(T, B, F) of B arrays (T_i, F), with zeros beyond their ends."""
     result = np.zeros((max(map(len, items)), len(items), items[0].shape[1]), dtype)
@@ -121,7 +145,7 @@ def padded(items: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
 
 
 def chunks(sequences: Sequences, width: int) -> Iterator[NDArray[np.int64]]:
-    """Indices of sequences to predict together: of like lengths, and not too many."""
+    """Indices of sequences to predict in one call: of similar lengths, within CHUNK_BYTES."""
     order = np.argsort(sequences.lengths, kind="stable")
     begin = 0
     for k in range(1, len(order) + 1):
@@ -134,7 +158,7 @@ def chunks(sequences: Sequences, width: int) -> Iterator[NDArray[np.int64]]:
 
 
 def _is_table(X: Any) -> bool:
-    """Whether a list is one of rows of numbers, as scikit-learn takes it for an array (n, T)."""
+    """Whether X is a list of lists of numbers, which scikit-learn takes for an array (n, T)."""
     return all(np.ndim(x) == 1 and not isinstance(x, np.ndarray) for x in X)
 
 
@@ -173,7 +197,7 @@ def _unpadded(name: str, array: Floats) -> list[Floats]:
 
 
 def checked_readout(estimator: Any) -> Any:
-    """The readout of the network that `per_step` and `pooling` ask for."""
+    """The readout of the network that follows from `per_step` and `pooling`."""
     if not isinstance(estimator.pooling, str) or estimator.pooling not in ("last", "mean"):
         raise ValueError(f"pooling: must be 'last' or 'mean', got {describe(estimator.pooling)}")
     return "step" if check_bool("per_step", estimator.per_step) else estimator.pooling

@@ -1,4 +1,4 @@
-"""Time series as users have them, checked, and the features an LSTM reads of them.
+"""Checks of time series, and the features that an LSTM reads of them.
 
 Called by forecaster.py and forecast.py.
 """
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """S series, each with its exogenous values, and how they came in."""
+    """S series, each with its exogenous values, and the layout in which they were given."""
 
     values: list[Floats]  # each (T_i,)
     exogenous: list[Floats] | None  # each (T_i or more, E)
     layout: str  # "one" (T,), "columns" (T, S) or "list"
 
     def shaped(self, results: list[Floats]) -> Any:
-        """One result for each series, laid out as the series came."""
+        """One result for each series, in the layout of the series."""
         if self.layout == "one":
             return results[0]
-        # Of (h,) and (h, Q): the series become the axis behind the steps, as in (T, S).
+        # Of (h,) or (h, Q); the axis of the series follows that of the steps, as in (T, S).
         return results if self.layout == "list" else np.stack(results, axis=1)
 
 
 class Scales(NamedTuple):
-    """What is learned of training series to bring all to one scale."""
+    """Means and standard deviations of the training series and of their features."""
 
     mean: list[float]  # of each series
     deviation: list[float]  # of each series
@@ -93,9 +93,9 @@ def checked_seasons(value: Any) -> tuple[int, ...]:
 
 
 def seasonal_naive(values: Floats, season: int, horizon: int) -> Floats:
-    """The forecasts (T, h) that repeat the last season; NaN where none lies before.
+    """The forecasts (T, h) that repeat the last season; NaN where there is no season before.
 
-    k steps ahead of step t it is y at t + k - m ⌈k / m⌉: y now for a season of 1.
+    The forecast k steps ahead of step t is y at t + k - m ⌈k / m⌉; for m = 1 that is y at t.
     """
     ahead = np.arange(1, horizon + 1)
     index = np.arange(len(values))[:, None] + ahead - season * -(-ahead // season)
@@ -103,7 +103,7 @@ def seasonal_naive(values: Floats, season: int, horizon: int) -> Floats:
 
 
 def targets(values: Floats, horizon: int) -> Floats:
-    """What comes 1 .. h steps after each step: (T, h); NaN where the series ends before."""
+    """The values 1 .. h steps after each step: (T, h); NaN beyond the end of the series."""
     padded = np.concatenate([values, np.full(horizon, np.nan)])
     windows = np.lib.stride_tricks.sliding_window_view(padded[1:], horizon)
     return np.asarray(windows)
@@ -116,13 +116,13 @@ def features(
     horizon: int,
     phase: int,
 ) -> Floats:
-    """What the LSTM reads at each step of a scaled series, before it is scaled itself: (T, I).
+    """The features of a scaled series at each step, not scaled themselves yet: (T, I).
 
-    Nothing in it tells the level of the series, which may wander off to where the training never
-    was: differences to the step before, to the mean of the last season, and to a season before;
-    the shape of the last season against the one before it, at each step of the horizon; sine and
-    cosine of the place within each season; the exogenous values now, at each step of the horizon,
-    and how those differ from the ones a season before, which the forecast starts from.
+    None of them contains the level of the series, which may move out of the range of the training
+    data. They are the differences to the step before, to the mean of the last season, and to the
+    value a season before; the last season minus the season before it, at each step of the horizon;
+    sine and cosine of the place within each season; the exogenous values now and at each step of
+    the horizon, and the differences of the latter to the values a season before.
     """
     steps = len(scaled)
     columns = [scaled - lagged(scaled, 1)]
@@ -133,7 +133,7 @@ def features(
         change = scaled - lagged(scaled, season)
         level = trailing_mean(change, seasons[0])
         columns += [change - level, level - lagged(level, seasons[0])]
-        # How the season that the forecast starts from differs in shape from the one before it.
+        # The last season minus the season before it, both without their levels.
         for ahead in range(1, horizon + 1):
             columns.append(lagged(change - level, season * -(-ahead // season) - ahead))
     time = np.arange(steps) + phase
@@ -144,7 +144,7 @@ def features(
                 columns += [np.sin(angle), np.cos(angle)]
     if exogenous is not None:
         known = exogenous
-        lack = steps + horizon - len(known)  # beyond what is known of the future, the last value
+        lack = steps + horizon - len(known)  # the last known value is repeated
         if lack > 0:
             known = np.concatenate([known, np.repeat(known[-1:], lack, axis=0)])
         columns += list(known[:steps].T)

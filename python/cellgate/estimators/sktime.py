@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
-    """Wears sktime's forecaster interface over an `LSTMForecaster`.
+    """An `LSTMForecaster` with the interface of sktime's forecasters.
 
     Parameters
     ----------
     forecaster : LSTMForecaster, optional
-        The one to fit, as a template: it is cloned. Its `horizon` does not count; the forecasting
-        horizon is that of `fit`, whose last step becomes h. By default one without seasons.
+        The parameters; it is cloned before it is fitted. Its `horizon` is not used: h is the last
+        step of the forecasting horizon of `fit`. By default one without seasons.
 
     Attributes
     ----------
@@ -45,11 +45,10 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
 
     Notes
     -----
-    One series; steps count, not the time between them. Steps of the horizon may be left out, but
-    all lie after the last known one. `update` trains on by `LSTMForecaster.partial_fit`. Quantiles
-    that were not learned (see `levels`) are interpolated, and beyond the outermost continued, along
-    those of a normal distribution.
-    Exogenous values of a step ahead that is not given are those of the step before.
+    For one series; steps are taken to be equally long. The horizon may leave out steps, but all
+    must follow the last known one. `update` calls `LSTMForecaster.partial_fit`. Quantiles other
+    than those of `levels` are interpolated and extrapolated along those of a normal distribution.
+    A step ahead without exogenous values gets those of the step before.
 
     Examples
     --------
@@ -64,7 +63,7 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
     (Period('2030-01', 'M'), (3, 2))
     """
 
-    _tags = {  # noqa: RUF012  (sktime's way)
+    _tags = {  # noqa: RUF012  (read by sktime as it is)
         "authors": "cellgate",
         "python_dependencies": "cellgate",
         "y_inner_mtype": "pd.Series",
@@ -78,13 +77,13 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
         "capability:pred_int:insample": False,
         "capability:update": True,
     }
-    _config = {"remember_data": True}  # noqa: RUF012  (in `_y` and `_X`: a forecast continues them)
+    _config = {"remember_data": True}  # noqa: RUF012  (a forecast needs `_y` and `_X`)
 
     def __init__(self, forecaster: LSTMForecaster | None = None) -> None:
         """Keep the template; `fit` checks it."""
         self.forecaster = forecaster
         with warnings.catch_warnings():
-            # sktime 1.2 tells everybody that 1.3 will not remember unless told to, as it is here.
+            # sktime 1.2 warns that 1.3 changes the default of remember_data, which is set above.
             warnings.filterwarnings("ignore", "The default of config", FutureWarning)
             super().__init__()
 
@@ -122,7 +121,7 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
         return result
 
     def _quantiles(self, fh: Any, X: Any) -> Any:
-        """Of the steps of the horizon, after all of y that is known now: (len(fh), Q)."""
+        """The quantiles at the steps of the horizon, after all of y known now: (len(fh), Q)."""
         known = None
         if self._X is not None:
             every = ForecastingHorizon(np.arange(1, self.forecaster_.horizon + 1), is_relative=True)
@@ -149,7 +148,7 @@ class SktimeForecaster(BaseForecaster):  # type: ignore[misc]
 
 
 def _rows(X: Any, index: Any) -> Any:
-    """The rows of X at the times of y; sktime has seen to it that there are such."""
+    """The rows of X at the times of y; sktime has checked that they exist."""
     return None if X is None else X.loc[index]
 
 
@@ -158,7 +157,7 @@ def _arrays(y: Any, X: Any) -> tuple[Any, Any]:
 
 
 def _along(place: float, places: Any, learned: Any) -> Any:
-    """Of quantiles (n, Q) at rising `places` the one at `place`: linear, also beyond the ends."""
+    """The quantile at `place`, linear between and beyond `learned` (n, Q) at rising `places`."""
     k = int(np.clip(np.searchsorted(places, place) - 1, 0, len(places) - 2))
     share = (place - places[k]) / (places[k + 1] - places[k])
     return learned[:, k] * (1 - share) + learned[:, k + 1] * share

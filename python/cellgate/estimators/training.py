@@ -1,6 +1,6 @@
 """The training loop of all estimators: epochs, learning rate, early stopping, progress.
 
-Knows batches and losses; what they mean is the caller's.
+Called by base.py and forecaster_fit.py, which make the batches and their losses.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from ..config import check_bool, check_int, describe
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from ..lstm import LSTM
     from .network import Batch, Network
 
 SCHEDULES = ("constant", "linear", "cosine", "plateau")
@@ -39,9 +41,9 @@ class Settings(NamedTuple):
 
 
 class History(NamedTuple):
-    """What a training did."""
+    """The results of a training."""
 
-    loss: list[float]  # of each epoch, the mean over its sequences, while they were learned
+    loss: list[float]  # of each epoch, the mean over its sequences, each before its update
     validation_loss: list[float]  # of each epoch; empty without validation
     best_epoch: int  # from 1; the last without validation
 
@@ -95,7 +97,7 @@ def random_generator(random_state: Any) -> np.random.Generator:
 
 @contextmanager
 def all_or_nothing(estimator: Any) -> Iterator[None]:
-    """Take back what the block has set on an estimator if it ends in an error or is interrupted."""
+    """Restore the attributes of an estimator if the block raises, or is interrupted."""
     before = dict(vars(estimator))
     try:
         yield
@@ -118,7 +120,7 @@ def learn_epoch(
     random: np.random.Generator,
     before: Callable[[int], None] = lambda k: None,
 ) -> float:
-    """Learn from each batch, after `before(k)`; the mean loss over their sequences."""
+    """Train on each batch, after calling `before(k)`; the mean loss over their sequences."""
     losses, counts = [], []
     for k, batch in enumerate(batches):
         before(k)
@@ -134,10 +136,10 @@ def learn_more(
     settings: Settings,
     random: np.random.Generator,
 ) -> tuple[float, dict[str, Any]]:
-    """An epoch that goes on from Adam's moments, if there are some; its loss, and the new ones.
+    """An epoch that starts from Adam's moments, if given; its loss, and the new moments.
 
-    The moments are arrays of their own: an optimiser that was pickled beside the network could have
-    lost hold of its weights. An epoch that does not come to its end leaves nothing changed.
+    The moments are kept instead of the optimiser, which, once pickled and unpickled, would no
+    longer refer to the network's weights. After an error nothing is changed.
     """
     adam = new_adam(network, settings)
     if moments is not None:
@@ -161,9 +163,9 @@ def train(
     random: np.random.Generator,
     verbose: bool,
 ) -> History:
-    """Train until `max_epochs`, or until `patience` epochs brought no better validation loss.
+    """Train until `max_epochs`, or until the validation loss has not fallen for `patience` epochs.
 
-    With `validation_loss` the network ends with the weights of its best epoch.
+    With `validation_loss` the network is left with the weights of its best epoch.
     """
     from tqdm import tqdm
 
@@ -171,7 +173,7 @@ def train(
     rate = settings.learning_rate
     history = History([], [], 0)
     best_loss, best_epoch, best = math.inf, 0, network.snapshot()
-    since = 0  # epochs without a better loss since the learning rate changed last
+    since = 0  # epochs without a smaller loss since the last change of the learning rate
     total = settings.max_epochs * batches_per_epoch
     with tqdm(total=total, disable=not verbose, unit="batch", desc="epoch 1") as bar:
         for epoch in range(1, settings.max_epochs + 1):
@@ -211,9 +213,42 @@ def train(
 
 
 def _fraction(schedule: str, done: float) -> float:
-    """The learning rate by its start, when `done` of 0 to 1 of the training is over."""
+    """The learning rate, relative to its start, when the share `done` of the training is over."""
     if schedule == "linear":
         return 1 - done
     if schedule == "cosine":
         return (1 + math.cos(math.pi * done)) / 2
     return 1.0
+
+
+class TrainedEstimator(BaseEstimator):  # type: ignore[misc]
+    """The attributes that a training leaves on every estimator, and the methods that set them."""
+
+    lstm_: LSTM
+    verbose: bool
+    _random: np.random.Generator
+    _moments: dict[str, Any] | None  # Adam's, of partial_fit
+
+    def _train(
+        self,
+        network: Network,
+        batches: Callable[[], Iterable[Batch]],
+        batches_per_epoch: int,
+        validation_loss: Callable[[], float] | None,
+        settings: Settings,
+    ) -> None:
+        history = train(
+            network, batches, batches_per_epoch, validation_loss,
+            settings, self._random, bool(self.verbose),
+        )  # fmt: skip
+        self.loss_curve_, self.validation_curve_, self.best_epoch_ = history
+        self.n_iter_ = len(history.loss)
+
+    def _train_more(self, network: Network, batches: Iterable[Batch], settings: Settings) -> None:
+        """One epoch more; the curves start with the first."""
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
+        loss, self._moments = learn_more(network, self._moments, batches, settings, self._random)
+        self.loss_curve_.append(loss)
+        self.n_iter_ += 1
+        self.best_epoch_ = self.n_iter_

@@ -1,4 +1,4 @@
-"""Windows of series to learn from. Called by forecaster.py."""
+"""Windows of series to train on. Called by forecaster_fit.py."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Prepared(NamedTuple):
 
     x: NDArray[np.float32]  # (T, I)
     base: Floats  # (T, h), linear forecasts, scaled
-    residual: Floats  # (T, h), scaled targets less base; NaN where one of them is not known
+    residual: Floats  # (T, h), scaled targets minus base; NaN where either is not known
 
 
 def training_places(
     ends: list[int], window: int, horizon: int, first_known: int
 ) -> list[tuple[int, int]]:
-    """Each series, and step that a window may start at: at least its last step can be learned."""
+    """(series, step) of every possible start of a window: its last step, at least, has a target."""
     places = []
     for k, end in enumerate(ends):
-        last = end - horizon - 1  # the last step whose targets may all be learned
+        last = end - horizon - 1  # the last step whose targets all lie before `end`
         begins = range(max(1, last - window + 2))
         places += [(k, b) for b in begins if b + window - 1 >= first_known and last > b]
     if not places:
@@ -47,7 +47,7 @@ def window_arrays(
         lengths[b] = stop - begin
         x[: stop - begin, b] = prepared[k].x[begin:stop]
         residual[: stop - begin, b] = prepared[k].residual[begin:stop]
-        # A window at the start of the series is a real start; elsewhere the state comes up.
+        # Elsewhere than at the start of a series the state is wrong at first, and has no loss.
         if begin > 0:
             residual[: window // 4, b] = np.nan
     weights = np.isfinite(residual).all(axis=2).astype(np.float64)

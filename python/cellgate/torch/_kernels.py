@@ -5,6 +5,7 @@ Registered by _operators.py; calls _packing.py and the core. Tensors go in and o
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -85,8 +86,6 @@ def array(tensor: Tensor | None) -> Any:
 
 
 # ---- with memory -------------------------------------------------------------------------------
-# Results are tensors of PyTorch's own, into which the core writes: memory of NumPy's needs Python
-# to be released, and autograd's threads may hold it until there is no Python any more.
 
 
 def lstm_cpu(*arguments: Any) -> Three:
@@ -94,21 +93,27 @@ def lstm_cpu(*arguments: Any) -> Three:
     call = checked(*arguments[:11])
     if call.seed is not None:  # only a recording drops
         return record_cpu(*call, tape_size(call))[:3]
-    results = lstm_fake(*arguments)
-    model = packed(call.weights, call.config())
-    model.forward(call.of_core(), return_cells=False, out=tuple(map(array, results)))
-    return results
+    y, (h, c), *_ = packed(call.weights, call.config()).forward(call.of_core(), return_cells=False)
+    return torch.from_numpy(y), torch.from_numpy(h), torch.from_numpy(c)
+
+
+# What autograd gets to keep is memory of PyTorch's, into which the core writes: NumPy's needs
+# Python to be released, and the threads of autograd may hold it until there is no Python any more.
 
 
 def record_cpu(*arguments: Any) -> Four:
     """Forward pass that keeps a tape."""
     call, promised = checked(*arguments[:11]), arguments[11]
-    if promised != (size := tape_size(call)):
-        raise ValueError(f"tape_size: must be {size}, got {promised}")
-    results = record_fake(*arguments)
-    model = packed(call.weights, call.config())
+    config = call.config()
+    results = (*_results(call, config), torch.empty(promised, dtype=call.weights[0].dtype))
     out = tuple(map(array, results))
-    model.record(call.of_core(), call.training(), return_cells=False, out=out)
+    model = packed(call.weights, config)
+    try:
+        model.record(call.of_core(), call.training(), return_cells=False, out=out)
+    except ValueError:
+        if promised != (size := tape_size(call)):
+            raise ValueError(f"tape_size: must be {size}, got {promised}") from None
+        raise
     return results
 
 
@@ -117,7 +122,7 @@ def backward_cpu(*arguments: Any) -> list[Tensor]:
     call = checked(*arguments[:11])
     y, tape, d_y, d_h, d_c, input_gradient = arguments[11:]
     results = backward_fake(*arguments)
-    rest = iter(map(array, results))
+    rest = iter([*map(array, results)])
     d_weights = tuple(next(rest) for _ in call.weights)
     d_h0, d_c0 = (None, None) if call.h0 is None else (next(rest), next(rest))
     packed(call.weights, call.config()).backward(
@@ -139,12 +144,23 @@ def backward_cpu(*arguments: Any) -> list[Tensor]:
 # ---- without: shapes only ----------------------------------------------------------------------
 
 
+@functools.cache
+def _tape_layout(config: Config, drops: bool) -> tuple[int, int, tuple[tuple[int, int, int], ...]]:
+    """Spare scalars, scalars in a cache line, and what each part has: see csrc/run/tape.hpp."""
+    return _core.tape_layout(config.options(), config.dtype, drops)
+
+
 def tape_size(call: Call) -> Any:
     """The size of the tape of a call, whose rows may be symbolic; `record_cpu` checks it."""
     config = call.config()
     batch, valid, _ = call.plane()
     drops = call.seed is not None and call.dropout > 0
-    spare, line, parts = _core.tape_layout(config.options(), config.dtype, drops)
+    fixed = config._replace(  # the weights of one model have one shape, also for a compiler
+        input_size=int(config.input_size),
+        hidden_size=int(config.hidden_size),
+        proj_size=int(config.proj_size),
+    )
+    spare, line, parts = _tape_layout(fixed, drops)
 
     def rounded(count: Any) -> Any:
         return (count + (line - 1)) // line * line
@@ -155,20 +171,25 @@ def tape_size(call: Call) -> Any:
     )
 
 
+def _results(call: Call, config: Config) -> Three:
+    """y, h and c, their values not yet set."""
+    batch, _, plane = call.plane()
+    rows, dtype = config.num_layers * config.num_directions, call.weights[0].dtype
+    y = torch.empty((*plane, config.num_directions * config.output_size), dtype=dtype)
+    h = torch.empty((rows, batch, config.output_size), dtype=dtype)
+    return y, h, torch.empty((rows, batch, config.hidden_size), dtype=dtype)
+
+
 def lstm_fake(*arguments: Any) -> Three:
     """Shapes of `lstm_cpu`."""
     call = checked(*arguments[:11])
-    config = call.config()
-    batch, _, plane = call.plane()
-    rows = config.num_layers * config.num_directions
-    new = call.weights[0].new_empty
-    y = new((*plane, config.num_directions * config.output_size))
-    return y, new((rows, batch, config.output_size)), new((rows, batch, config.hidden_size))
+    return _results(call, call.config())
 
 
 def record_fake(*arguments: Any) -> Four:
     """Shapes of `record_cpu`."""
-    return *lstm_fake(*arguments), Call(*arguments[:11]).weights[0].new_empty((arguments[11],))
+    dtype = Call(*arguments[:11]).weights[0].dtype
+    return *lstm_fake(*arguments), torch.empty(arguments[11], dtype=dtype)
 
 
 def backward_fake(*arguments: Any) -> list[Tensor]:
@@ -178,7 +199,7 @@ def backward_fake(*arguments: Any) -> list[Tensor]:
     wanted += [state for state in (call.h0, call.c0) if state is not None]
     if arguments[-1]:
         wanted.append(call.x)
-    return [call.weights[0].new_empty(tensor.shape) for tensor in wanted]
+    return [torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in wanted]
 
 
 # ---- under vmap --------------------------------------------------------------------------------

@@ -1,0 +1,10 @@
+// How many threads of the whole system want a core. Used by pool.cpp, for Crowding.
+#pragma once
+
+namespace cellgate {
+
+// Whether there are cores for `more` threads besides all that run or wait for one at this moment; false where
+// that cannot be told. A process that may use a part of the machine's cores only can be told true wrongly.
+bool cores_for(int more) noexcept;
+
+}  // namespace cellgate
