@@ -134,8 +134,8 @@ class TestMemory:
                 self.model = model
 
             def __getattr__(self, name: str) -> Any:
-                def call(*arguments: Any) -> Any:
-                    seen.append((arguments, getattr(self.model, name)(*arguments)))
+                def call(*arguments: Any, **options: Any) -> Any:
+                    seen.append((arguments, getattr(self.model, name)(*arguments, **options)))
                     return seen[-1][1]
 
                 return call
@@ -151,15 +151,15 @@ class TestMemory:
         with torch.set_grad_enabled(grad):
             y, (h, c) = module(x)
         arguments, (y_core, (h_core, c_core), *_) = seen[0]
-        assert arguments[0].ctypes.data == x.data_ptr()
-        assert arguments[0].strides == tuple(4 * stride for stride in x.stride())
+        assert arguments[0].x.ctypes.data == x.data_ptr()
+        assert arguments[0].x.strides == tuple(4 * stride for stride in x.stride())
         for tensor, array in ((y, y_core), (h, h_core), (c, c_core)):
             assert tensor.data_ptr() == array.ctypes.data
         assert same_bits((y, h, c), module(x.contiguous()))
         if grad:
             (y * y).sum().backward()
             arguments, (_, _, d_weights) = seen[-1]
-            assert arguments[1].ctypes.data == x.data_ptr()
+            assert arguments[1].x.ctypes.data == x.data_ptr()
             assert arguments[0].ctypes.data == seen[0][1][3].ctypes.data  # the tape
             assert module.weight_hh_l0.grad.data_ptr() == d_weights["weight_hh_l0"].ctypes.data
 
