@@ -2,7 +2,7 @@
 
 `.ci/run` runs lint, types, isa_tests, asan, tsan, cpp_oldest, neon, wheel and docs. What takes
 longer than a gate may is run before a release: tests, cpp, sanitizers, emulation, all_floats, fuzz,
-galleries, torch_range, bench.
+fuzz_files, galleries, torch_range, bench.
 
 Each session installs what it needs into an environment of its own. Run with `nox --no-venv`, the
 sessions use the current environment, which must have `pip install -e '.[test,dev]'` and more; that
@@ -21,7 +21,7 @@ from typing import Any
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "cpp"]
-CPP = ["csrc", "tests/cpp"]
+CPP = ["csrc", "tests/cpp", "tests/fuzz"]
 OLDEST_COMPILERS = ["g++-11", "clang++-14"]  # as README.md and CMakeLists.txt promise
 AARCH64 = [
     "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
@@ -178,6 +178,27 @@ def asan(session: nox.Session) -> None:
         session, "asan", "-DCELLGATE_SANITIZE=address,undefined", "-DCELLGATE_ONE_IN=17",
         f"-DCELLGATE_ISAS={best_isa()}",
     )  # fmt: skip
+
+
+@nox.session
+def fuzz_files(session: nox.Session) -> None:
+    """Each reader of files under libFuzzer and sanitizers: 30 s, or as many as are given."""
+    seconds = session.posargs[0] if session.posargs else "30"
+    build = Path("build/fuzz")
+    session.run(
+        "cmake", "-S", ".", "-B", str(build), "-DCMAKE_CXX_COMPILER=clang++", "-DCELLGATE_FUZZ=ON",
+        "-DCELLGATE_PYTHON=OFF", "-DCELLGATE_WERROR=ON", external=True,
+    )  # fmt: skip
+    session.run("cmake", "--build", str(build), "--target", "fuzzers", external=True)
+    session.run("python", "tests/fuzz/make_seeds.py", str(build / "seeds"))
+    for seeds in sorted((build / "seeds").iterdir()):
+        corpus = build / "corpus" / seeds.name
+        corpus.mkdir(parents=True, exist_ok=True)
+        session.run(
+            str(build / "tests" / "fuzz" / f"fuzz_{seeds.name}"), str(corpus), str(seeds),
+            f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=16384",
+            "-print_final_stats=1", f"-artifact_prefix={build}/", external=True,
+        )  # fmt: skip
 
 
 @nox.session

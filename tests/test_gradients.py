@@ -258,7 +258,7 @@ def digest_without_signs_of_zeros() -> str:
 
 def test_instruction_sets_with_fma_give_equal_bits() -> None:
     names = {*cellgate.build_info()["isas_supported"]} - WITHOUT_FMA
-    code = "import test_gradients; print(test_gradients.digest_without_signs_of_zeros())"
+    code = "import conftest, test_gradients as t; print(t.digest_without_signs_of_zeros())"
     results = {name: python("-c", code, CELLGATE_ISA=name).stdout.strip() for name in names}
     if cellgate.active_isa() not in WITHOUT_FMA:
         results["here"] = digest_without_signs_of_zeros()

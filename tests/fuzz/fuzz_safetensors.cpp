@@ -1,0 +1,6 @@
+// Fuzzes the reader of safetensors files.
+#include "fuzz_reader.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return fuzz::read(data, size, cellgate::files::Format::kSafetensors);
+}
