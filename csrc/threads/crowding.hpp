@@ -9,8 +9,8 @@ namespace cellgate {
 struct Observation {
   int members;
   std::chrono::nanoseconds whole;   // from its begin until the last member was done
-  std::chrono::nanoseconds waited;  // by members for each other beyond short waits, sum over them
-  int interrupted;                  // members that the system put aside, or began late
+  std::chrono::nanoseconds waited;  // by the member that waited longest for others, beyond short waits
+  int interrupted;                  // members that the system put aside, or that began late
 };
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one that the
@@ -22,8 +22,10 @@ struct Observation {
 // followed by the next trial after a multiple of the excess, spent in calls on fewer threads. The multiple
 // doubles with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
 // kMostRatio of the time. Calls whose threads paid make good for earlier excess; when all of it is made good,
-// the multiple is 1 again. When the system says that there are cores for all, a trial does not have to wait;
-// once it said so wrongly, it is not asked again until the excess is made good.
+// the multiple is 1 again.
+//
+// A trial does not have to wait when the system says that there are cores for all. Each time that this led to
+// a failed trial it has to say so for longer, which is again at most kMostRatio times the excess.
 //
 // For one call at a time: begin(), learn() for each job, end().
 class Crowding {
@@ -41,21 +43,24 @@ class Crowding {
   static constexpr int kMostRatio = 20;  // 5 %
 
  private:
-  bool asks_for_room() noexcept;
+  bool is_told_of_room() noexcept;
 
   const Clock now_;
   const Room room_;
-  int wanted_ = 1, used_ = 1;  // of the call that runs
-  int fewer_ = 1;              // what calls get while owed_ lasts
-  int seen_fewer_ = 1;         // what would have been better for the call that runs
-  Time begin_{0}, excess_{0};  // of the call that runs; an excess below 0 is a gain
-  Time asked_{0};              // when room_ was asked
-  Time owed_{0};               // still to be spent on fewer threads before the next trial
-  Time losses_{0};             // excess that is not made good yet
-  int ratio_ = 1;
-  bool held_back_ = false;   // the call that runs, since owed_ lasts
-  bool told_room_ = false;   // which is why it is not held back though owed_ lasts
-  bool trusts_room_ = true;  // since it was not wrong lately
+
+  // Of the call that runs:
+  int wanted_ = 1, used_ = 1;
+  int better_ = 1;             // the threads that would have been better
+  Time begin_{0}, excess_{0};  // an excess below 0 is a gain
+  bool held_back_ = false;     // since owed_ lasts
+  bool told_room_ = false;     // which is why it is not held back though owed_ lasts
+
+  int fewer_ = 1;                  // what calls get while owed_ lasts
+  Time owed_{0};                   // still to be spent on fewer threads before the next trial
+  int ratio_ = 1;                  // the multiple
+  Time losses_{0};                 // excess that is not made good yet
+  Time asked_{0}, room_since_{0};  // when room_ was asked last, and since when it said yes; 0: it did not
+  Time room_needed_{0};            // how long it has to say yes
 };
 
 }  // namespace cellgate

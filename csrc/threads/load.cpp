@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+
+#include "threads/cpus.hpp"
 #endif
 
 namespace cellgate {
@@ -14,7 +16,8 @@ namespace cellgate {
 bool cores_for(int more) noexcept {
   // Kept open: reading it takes about a microsecond, opening it several.
   static const int file = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-  static const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  // What the system counts says nothing of the cores of a process that may use some of them only.
+  static const int cores = usable_cpus() == sysconf(_SC_NPROCESSORS_ONLN) ? usable_cpus() : 0;
   char text[64];
   const ssize_t length = file < 0 ? 0 : pread(file, text, sizeof text - 1, 0);
   if (length <= 0) return false;

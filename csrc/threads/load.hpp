@@ -4,7 +4,7 @@
 namespace cellgate {
 
 // Whether there are cores for `more` threads besides all that run or wait for one at this moment; false where
-// that cannot be told. A process that may use a part of the machine's cores only can be told true wrongly.
+// that cannot be told, as to a process that may use a part of the machine's cores only.
 bool cores_for(int more) noexcept;
 
 }  // namespace cellgate

@@ -34,17 +34,25 @@ void Watched::call(void* given, int member) {
   Watched& self = *static_cast<Watched*>(given);
   const bool late = member != 0 && now() - self.begin_ > kLate;
   const std::int64_t before = interruptions();
-  const std::chrono::nanoseconds slept = slept_at_barriers();
+  const std::chrono::nanoseconds slept_before = slept_at_barriers();
   self.job_(member);
-  self.slept_.fetch_add((slept_at_barriers() - slept).count());
+  const std::chrono::nanoseconds slept = slept_at_barriers() - slept_before;
   if (late || interruptions() != before) self.interrupted_.fetch_add(1);
-  if (member == 0) self.caller_done_ = now();
+  if (member == 0) {
+    self.caller_slept_ = slept;
+    self.caller_done_ = now();
+    return;
+  }
+  std::int64_t longest = self.slept_.load();
+  while (slept.count() > longest && !self.slept_.compare_exchange_weak(longest, slept.count())) {
+  }
 }
 
 Observation Watched::seen() const {
   const auto end = now();
   const auto for_last = std::max(std::chrono::nanoseconds{0}, end - caller_done_ - kSpin);
-  return {size_, end - begin_, std::chrono::nanoseconds(slept_.load()) + for_last, interrupted_.load()};
+  const auto waited = std::max(caller_slept_ + for_last, std::chrono::nanoseconds(slept_.load()));
+  return {size_, end - begin_, waited, interrupted_.load()};
 }
 
 }  // namespace cellgate

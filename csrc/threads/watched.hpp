@@ -26,7 +26,8 @@ class Watched {
   const int size_;
   const std::chrono::nanoseconds begin_;
   std::chrono::nanoseconds caller_done_{0};
-  std::atomic<std::int64_t> slept_{0};  // nanoseconds at barriers, sum over members
+  std::atomic<std::int64_t> slept_{0};  // nanoseconds at barriers, the longest of the workers
+  std::chrono::nanoseconds caller_slept_{0};
   std::atomic<int> interrupted_{0};
 };
 

@@ -41,7 +41,7 @@ struct Machine {
     const int taken = std::max(0, threads + busy - cores);  // members without a core of their own
     const Time whole = alone / threads + (taken && threads > 1 ? aside : Time(0));
     now += whole;
-    if (threads > 1) crowding.learn({threads, whole, taken ? aside * (threads - 1) : Time(0), taken});
+    if (threads > 1) crowding.learn({threads, whole, taken ? aside : Time(0), taken});
     crowding.end();
     return {threads, whole};
   }
@@ -167,6 +167,46 @@ void check_many_cores() {
   }
 }
 
+// A machine that was crowded in every way for long, with moments in between that look free: threads are back
+// within some milliseconds once it is free, and soon it is as if nothing had been.
+void check_after_a_storm() {
+  Crowding crowding = crowding_here();
+  Machine machine;
+  machine.tells = true;
+  machine.aside = milliseconds(30);
+  test::Random random(1);
+  const Time storm = now + seconds(10);
+  // Free for a call now and then, and taken again before a trial is over.
+  int looks_free = 0;
+  machine.others = [&] { return random.below(10) == 0 ? 0 : 1; };
+  while (now < storm) looks_free += machine.call(crowding, 2).threads == 2;
+  CHECK(looks_free > 10, "only %d trials", looks_free);
+  for (int i = 0; i < 20; ++i) {  // told of room, and wrongly
+    machine.others = [] { return 0; };
+    machine.tells = true;
+    room = true;
+    if (crowding.begin(2) == 2) {
+      now += milliseconds(30);
+      crowding.learn({2, milliseconds(30), milliseconds(29), 1});
+    } else {
+      now += milliseconds(2);
+    }
+    crowding.end();
+  }
+  machine.others = [] { return 0; };
+  Time after{0};
+  for (const Time begin = now; machine.call(crowding, 2).threads < 2;) after = now - begin;
+  CHECK(after <= milliseconds(40), "threads were back %.1f ms later",
+        static_cast<double>(after.count()) * 1e-6);
+  for (int i = 0; i < 100; ++i) CHECK(machine.call(crowding, 2).threads == 2, "call %d", i);
+  machine.aside = milliseconds(4);
+  machine.others = [] { return 1; };
+  machine.call(crowding, 2);
+  machine.others = [] { return 0; };
+  CHECK(machine.call(crowding, 2).threads == 2, "the first interruption afterwards");
+  room = false;
+}
+
 // Several jobs of one call are judged together.
 void check_jobs() {
   Crowding crowding = crowding_here();
@@ -199,6 +239,7 @@ int main() {
   }
   check_lucky();
   check_many_cores();
+  check_after_a_storm();
   check_jobs();
   std::printf("crowding: passed\n");
   return 0;
