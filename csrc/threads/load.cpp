@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+
+#include "threads/cpus.hpp"
 #endif
 
 namespace cellgate {
