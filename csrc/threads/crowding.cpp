@@ -59,9 +59,9 @@ void Crowding::end() noexcept {
   if (held_back_ && used_ < wanted_) owed_ -= std::min(owed_, now_() - begin_);
   if (excess_ > Time::zero()) {
     losses_ = std::min(losses_ + excess_, excess_ * kMostLosses);
-    owed_ += excess_ * ratio_;
+    owed_ += std::chrono::duration_cast<Time>(excess_ * ratio_);
     fewer_ = better_;
-    ratio_ = std::min(ratio_ * 2, kMostRatio);
+    ratio_ = std::min<double>(ratio_ * 1.5, kMostRatio);
     room_since_ = Time::zero();
     if (told_room_)
       room_needed_ = std::min<Time>(std::max<Time>(room_needed_ * 2, kFirstDoubt), excess_ * kMostRatio);

@@ -20,7 +20,7 @@ struct Observation {
 //
 // Trials tell the two apart. A call on threads that took longer than fewer threads would have taken is
 // followed by the next trial after a multiple of the excess, spent in calls on fewer threads. The multiple
-// doubles with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
+// grows by half with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
 // kMostRatio of the time. Calls whose threads paid make good for earlier excess; when all of it is made good,
 // the multiple is 1 again.
 //
@@ -57,7 +57,7 @@ class Crowding {
 
   int fewer_ = 1;                  // what calls get while owed_ lasts
   Time owed_{0};                   // still to be spent on fewer threads before the next trial
-  int ratio_ = 1;                  // the multiple
+  double ratio_ = 1;               // the multiple
   Time losses_{0};                 // excess that is not made good yet
   Time asked_{0}, room_since_{0};  // when room_ was asked last, and since when it said yes; 0: it did not
   Time room_needed_{0};            // how long it has to say yes
