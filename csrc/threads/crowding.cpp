@@ -46,12 +46,9 @@ int Crowding::begin(int wanted) noexcept {
 void Crowding::learn(const Observation& seen) noexcept {
   const int n = seen.members;
   if (n < 2) return;
-  // While one member is put aside, the others wait. Members that wait without any having been interrupted had
-  // less to do, or the machine is slow to wake a thread: fewer threads would not help.
-  const Time aside = seen.interrupted ? std::min(seen.waited, seen.whole) : Time::zero();
-  const int fewer = seen.interrupted ? std::max(1, n - seen.interrupted) : n - 1;
-  const Time on_fewer = (seen.whole - aside) * n / fewer;
-  excess_ += seen.whole - on_fewer;
+  // Fewer threads would have done the same work one after the other: on cores of their own, in its CPU time.
+  const int fewer = std::max(1, n - std::max(1, seen.interrupted));
+  excess_ += seen.whole - seen.work / fewer;
   better_ = std::min(better_, fewer);
 }
 

@@ -8,15 +8,15 @@ namespace cellgate {
 // What was seen of one job, all of whose members had equally much to do.
 struct Observation {
   int members;
-  std::chrono::nanoseconds whole;   // from its begin until the last member was done
-  std::chrono::nanoseconds waited;  // by the member that waited longest for others, beyond short waits
-  int interrupted;                  // members that the system put aside, or that began late
+  std::chrono::nanoseconds whole;  // from its begin until the last member was done
+  std::chrono::nanoseconds work;   // CPU time of all members, without what they spun before they slept
+  int interrupted;                 // members that the system put aside, or that began late
 };
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one that the
-// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while. On a
-// core that is taken for good that is right; a pool that spins before it sleeps leaves the core within
-// milliseconds.
+// system has put aside, or that shares a core with another member, and many threads are slower than few. Then
+// calls get fewer threads for a while. On a core that is taken for good that is right; a pool that spins
+// before it sleeps leaves the core within milliseconds.
 //
 // Trials tell the two apart. A call on threads that took longer than fewer threads would have taken is
 // followed by the next trial after a multiple of the excess, spent in calls on fewer threads. The multiple
