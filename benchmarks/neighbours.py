@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import mean, median
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import cellgate
@@ -40,7 +40,8 @@ def ours() -> tuple[Any, np.ndarray]:
 
 
 def turns(library: str) -> dict[str, Any]:
-    """Microseconds of each of our calls, (rounds, CALLS): alone, and after each pause.
+    """Microseconds of each of our calls, (rounds, CALLS): alone, and after each pause. Under
+    "spins", what each round of the rival burns after its last call.
 
     The rival has as many threads as cores and spins as long as it likes, its defaults.
     """
@@ -51,6 +52,7 @@ def turns(library: str) -> dict[str, Any]:
     if not difference <= 1e-5:
         raise AssertionError(f"{library} differs by {difference}")
     found: dict[str, list[list[float]]] = {"alone": [], **{str(pause): [] for pause in PAUSES}}
+    spins = []
     for k in range(ROUNDS):
         for name in list(found)[:: 1 if k % 2 == 0 else -1]:
             sleep(REST)
@@ -60,7 +62,11 @@ def turns(library: str) -> dict[str, Any]:
                 single_calls(rival.call, argument, CALLS)
                 sleep(float(name))
             found[name].append((single_calls(lstm, x, CALLS) / 1000).tolist())
-    return found
+        single_calls(rival.call, argument, CALLS)
+        before = process_time()
+        sleep(3 * REST)
+        spins.append(1e6 * (process_time() - before) / max(1, all_cores() - 1))
+    return {**found, "spins": [spins]}
 
 
 def after_rivals() -> Iterator[tuple[str, list[float], str]]:
@@ -70,12 +76,23 @@ def after_rivals() -> Iterator[tuple[str, list[float], str]]:
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
         found = json.loads(output.splitlines()[-1])
         alone = [median(calls) for calls in found.pop("alone")]
+        spins = found.pop("spins")[0]
         for pause, rounds in found.items():
             # The machine's speed drifts, so a round is held against its own; the first call apart.
             ratios = [median(calls) / one for calls, one in zip(rounds, alone, strict=True)]
             wanted = f"at most {1.15 if float(pause) >= 0.002 else 1.3}"
             yield f"{library}, pause {1000 * float(pause):.0f} ms", ratios, wanted
+        slow = [slow_for(calls, one) for calls, one in zip(found["0"], alone, strict=True)]
+        yield f"{library}: its threads spin on, ms each", [spin / 1000 for spin in spins], ""
+        yield f"{library}, pause 0 ms: ours are slow, ms", slow, "as long as it spins, and a call"
         yield f"{library}: our calls alone, ms", [one / 1000 for one in alone], ""
+
+
+def slow_for(calls: list[float], alone: float) -> float:
+    """Milliseconds before the first of three calls in a row that take at most 1.3 of `alone`."""
+    fast = [call <= 1.3 * alone for call in calls]
+    first = next((k for k in range(len(calls) - 2) if all(fast[k : k + 3])), len(calls))
+    return sum(calls[:first]) / 1000
 
 
 @contextmanager

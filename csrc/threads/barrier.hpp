@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -22,7 +21,7 @@ class Barrier {
   std::condition_variable wake_;
 };
 
-// How long this thread has slept at barriers so far, the spinning before not counted.
-std::chrono::nanoseconds slept_at_barriers() noexcept;
+// How often this thread has slept at barriers so far, each time after kSpin of spinning.
+std::int64_t sleeps_at_barriers() noexcept;
 
 }  // namespace cellgate

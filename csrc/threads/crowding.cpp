@@ -46,12 +46,9 @@ int Crowding::begin(int wanted) noexcept {
 void Crowding::learn(const Observation& seen) noexcept {
   const int n = seen.members;
   if (n < 2) return;
-  // While one member is put aside, the others wait. Members that wait without any having been interrupted had
-  // less to do, or the machine is slow to wake a thread: fewer threads would not help.
-  const Time aside = seen.interrupted ? std::min(seen.waited, seen.whole) : Time::zero();
-  const int fewer = seen.interrupted ? std::max(1, n - seen.interrupted) : n - 1;
-  const Time on_fewer = (seen.whole - aside) * n / fewer;
-  excess_ += seen.whole - on_fewer;
+  // Fewer threads would have done the same work one after the other: on cores of their own, in its CPU time.
+  const int fewer = std::max(1, n - std::max(1, seen.interrupted));
+  excess_ += seen.whole - seen.work / fewer;
   better_ = std::min(better_, fewer);
 }
 
@@ -59,9 +56,9 @@ void Crowding::end() noexcept {
   if (held_back_ && used_ < wanted_) owed_ -= std::min(owed_, now_() - begin_);
   if (excess_ > Time::zero()) {
     losses_ = std::min(losses_ + excess_, excess_ * kMostLosses);
-    owed_ += excess_ * ratio_;
+    owed_ += std::chrono::duration_cast<Time>(excess_ * ratio_);
     fewer_ = better_;
-    ratio_ = std::min(ratio_ * 2, kMostRatio);
+    ratio_ = std::min<double>(ratio_ * 1.5, kMostRatio);
     room_since_ = Time::zero();
     if (told_room_)
       room_needed_ = std::min<Time>(std::max<Time>(room_needed_ * 2, kFirstDoubt), excess_ * kMostRatio);

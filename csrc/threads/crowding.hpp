@@ -8,19 +8,19 @@ namespace cellgate {
 // What was seen of one job, all of whose members had equally much to do.
 struct Observation {
   int members;
-  std::chrono::nanoseconds whole;   // from its begin until the last member was done
-  std::chrono::nanoseconds waited;  // by the member that waited longest for others, beyond short waits
-  int interrupted;                  // members that the system put aside, or that began late
+  std::chrono::nanoseconds whole;  // from its begin until the last member was done
+  std::chrono::nanoseconds work;   // CPU time of all members, without what they spun before they slept
+  int interrupted;                 // members that the system put aside, or that began late
 };
 
 // When other programs, or other threads of this one, take the cores, members of a team wait for one that the
-// system has put aside, and many threads are slower than few. Then calls get fewer threads for a while. On a
-// core that is taken for good that is right; a pool that spins before it sleeps leaves the core within
-// milliseconds.
+// system has put aside, or that shares a core with another member, and many threads are slower than few. Then
+// calls get fewer threads for a while. On a core that is taken for good that is right; a pool that spins
+// before it sleeps leaves the core within milliseconds.
 //
 // Trials tell the two apart. A call on threads that took longer than fewer threads would have taken is
 // followed by the next trial after a multiple of the excess, spent in calls on fewer threads. The multiple
-// doubles with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
+// grows by half with every failed trial, up to kMostRatio, so that in the long run trials cost at most 1 /
 // kMostRatio of the time. Calls whose threads paid make good for earlier excess; when all of it is made good,
 // the multiple is 1 again.
 //
@@ -57,7 +57,7 @@ class Crowding {
 
   int fewer_ = 1;                  // what calls get while owed_ lasts
   Time owed_{0};                   // still to be spent on fewer threads before the next trial
-  int ratio_ = 1;                  // the multiple
+  double ratio_ = 1;               // the multiple
   Time losses_{0};                 // excess that is not made good yet
   Time asked_{0}, room_since_{0};  // when room_ was asked last, and since when it said yes; 0: it did not
   Time room_needed_{0};            // how long it has to say yes

@@ -1,11 +1,10 @@
 // Observes the members of a job.
 #include "threads/watched.hpp"
 
+#include <time.h>
 #if defined(__linux__)
 #include <sys/resource.h>
 #endif
-
-#include <algorithm>
 
 #include "threads/barrier.hpp"
 #include "threads/spin.hpp"
@@ -26,33 +25,31 @@ std::int64_t interruptions() noexcept {
   return 0;
 }
 
+// The CPU time that this thread has worked so far, without what it spun at barriers before it slept.
+std::int64_t worked() noexcept {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  const std::int64_t spun = sleeps_at_barriers() * std::chrono::nanoseconds(kSpin).count();
+  return std::int64_t{time.tv_sec} * 1000000000 + time.tv_nsec - spun;
+}
+
 }  // namespace
 
 std::chrono::nanoseconds Watched::now() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
 void Watched::call(void* given, int member) {
   Watched& self = *static_cast<Watched*>(given);
-  const bool late = member != 0 && now() - self.begin_ > kLate;
-  const std::int64_t before = interruptions();
-  const std::chrono::nanoseconds slept_before = slept_at_barriers();
+  // Of two members one is left, whichever was interrupted.
+  const bool counts = self.size_ > 2;
+  const bool late = counts && member != 0 && now() - self.begin_ > kLate;
+  const std::int64_t interrupted = counts ? interruptions() : 0, before = worked();
   self.job_(member);
-  const std::chrono::nanoseconds slept = slept_at_barriers() - slept_before;
-  if (late || interruptions() != before) self.interrupted_.fetch_add(1);
-  if (member == 0) {
-    self.caller_slept_ = slept;
-    self.caller_done_ = now();
-    return;
-  }
-  std::int64_t longest = self.slept_.load();
-  while (slept.count() > longest && !self.slept_.compare_exchange_weak(longest, slept.count())) {
-  }
+  self.work_.fetch_add(worked() - before);
+  if (late || (counts && interruptions() != interrupted)) self.interrupted_.fetch_add(1);
 }
 
 Observation Watched::seen() const {
-  const auto end = now();
-  const auto for_last = std::max(std::chrono::nanoseconds{0}, end - caller_done_ - kSpin);
-  const auto waited = std::max(caller_slept_ + for_last, std::chrono::nanoseconds(slept_.load()));
-  return {size_, end - begin_, waited, interrupted_.load()};
+  return {size_, now() - begin_, std::chrono::nanoseconds(work_.load()), interrupted_.load()};
 }
 
 }  // namespace cellgate

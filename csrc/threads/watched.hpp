@@ -25,9 +25,7 @@ class Watched {
   const Job job_;
   const int size_;
   const std::chrono::nanoseconds begin_;
-  std::chrono::nanoseconds caller_done_{0};
-  std::atomic<std::int64_t> slept_{0};  // nanoseconds at barriers, the longest of the workers
-  std::chrono::nanoseconds caller_slept_{0};
+  std::atomic<std::int64_t> work_{0};  // nanoseconds
   std::atomic<int> interrupted_{0};
 };
 

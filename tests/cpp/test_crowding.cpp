@@ -41,7 +41,7 @@ struct Machine {
     const int taken = std::max(0, threads + busy - cores);  // members without a core of their own
     const Time whole = alone / threads + (taken && threads > 1 ? aside : Time(0));
     now += whole;
-    if (threads > 1) crowding.learn({threads, whole, taken ? aside : Time(0), taken});
+    if (threads > 1) crowding.learn({threads, whole, alone, taken});
     crowding.end();
     return {threads, whole};
   }
@@ -68,22 +68,33 @@ void check_single() {
   }
 }
 
-// Waiting is no sign of others while no member was interrupted: some had less to do, or sleep was deep.
+// What fewer threads would not do faster is no reason to take fewer: members that had less to do, or slept
+// deep.
 void check_waiting_alone() {
   Crowding crowding = crowding_here();
   for (int i = 0; i < 1000; ++i) {
     CHECK(crowding.begin(2) == 2, "call %d", i);
     now += milliseconds(1);
-    crowding.learn({2, milliseconds(1), microseconds(950), 0});
+    crowding.learn({2, milliseconds(1), microseconds(1050), i % 2});
     crowding.end();
   }
-  // Nor is an interruption that cost less than the threads brought.
+}
+
+// Two members on one core are no faster than one, though the system interrupts neither.
+void check_one_core_for_both() {
+  Crowding crowding = crowding_here();
+  int together = 0;
   for (int i = 0; i < 1000; ++i) {
-    CHECK(crowding.begin(2) == 2, "call %d", i);
-    now += milliseconds(1);
-    crowding.learn({2, milliseconds(1), microseconds(300), 1});
+    if (crowding.begin(2) == 2) {
+      ++together;
+      now += microseconds(5500);
+      crowding.learn({2, microseconds(5500), microseconds(4600), 0});
+    } else {
+      now += microseconds(4600);
+    }
     crowding.end();
   }
+  CHECK(together < 300, "%d calls of 1000 on two threads", together);
 }
 
 // A core is taken for good, for calls of several lengths: how much longer than on one thread, whether the
@@ -187,7 +198,7 @@ void check_after_a_storm() {
     room = true;
     if (crowding.begin(2) == 2) {
       now += milliseconds(30);
-      crowding.learn({2, milliseconds(30), milliseconds(29), 1});
+      crowding.learn({2, milliseconds(30), milliseconds(2), 1});
     } else {
       now += milliseconds(2);
     }
@@ -216,7 +227,7 @@ void check_jobs() {
       const bool interrupted = job == 0;
       const Time whole = milliseconds(interrupted ? 4 : 3);
       now += whole;
-      crowding.learn({2, whole, interrupted ? milliseconds(3) : milliseconds(0), interrupted});
+      crowding.learn({2, whole, milliseconds(interrupted ? 2 : 6), interrupted});
     }
     crowding.end();
   }
@@ -228,6 +239,7 @@ int main() {
   check_quiet();
   check_single();
   check_waiting_alone();
+  check_one_core_for_both();
   for (const Time alone : {Time(microseconds(50)), Time(milliseconds(2)), Time(milliseconds(300))}) {
     check_taken(alone, false, false);
     check_taken(alone, true, false);
