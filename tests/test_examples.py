@@ -56,7 +56,7 @@ def run(
         capture_output=True,
         text=True,
         env=environment,
-        timeout=600,
+        timeout=1500,
         check=False,
     )
 
