@@ -122,6 +122,27 @@ struct CellForwardArgs {
   S* gathered;  // [rows, input_size + recurrent_size]: as in GemmArgs
 };
 
+// Many time steps of one sequence forward, all units: the same as one CellForwardArgs with one row after the
+// other, without what lies between two calls.
+template <class S>
+struct CellStepsArgs {
+  std::int64_t steps, blocks;
+  bool descending;         // the last blocks first in the first step; then every second step turns
+  const S* preactivation;  // [blocks, preactivation_block_stride] of [steps, 4, lanes]: bias + x W^T;
+  std::ptrdiff_t preactivation_block_stride;  // null: start from the bias and add the x part here
+  UnitVectors<const S*> units;                // each [blocks, 4, lanes]; the bias always
+  const S* x;                                 // [steps, x_step] of input_size; read if preactivation is null
+  std::ptrdiff_t x_step;
+  std::int64_t input_size;
+  PanelsView w;  // panels of W, depth input_size
+  std::int64_t recurrent_size;
+  PanelsView r;  // panels of R, depth recurrent_size
+  S* h;  // [1 + steps, h_step], each padded to whole blocks: the first is the state before, the others
+         // receive
+  std::ptrdiff_t h_step;  // h after each step; what is padding is written too
+  S* c;                   // padded to whole blocks: read and overwritten
+};
+
 // One time step backward, the cell and the gates of some blocks of units. With h = o * tanh(c):
 //   dc += dh * o * (1 - tanh(c)^2)
 //   d_gates = (dc * g * i', dc * c_prev * f', dc * i * g', dh * tanh(c) * o')
@@ -189,6 +210,7 @@ struct Kernels {
   int lanes;         // scalars S in one vector register
   void (*gemm)(const GemmArgs<S>&) noexcept;
   void (*cell_forward)(const CellForwardArgs<S>&) noexcept;
+  void (*cell_steps)(const CellStepsArgs<S>&) noexcept;
   void (*pack)(const PackArgs<S>&) noexcept;
   void (*unpack)(const UnpackArgs<S>&) noexcept;
   void (*cell_backward)(const CellBackwardArgs<S>&) noexcept;  // null where W is not S

@@ -8,6 +8,7 @@
 #include "kernels/activations-inl.hpp"
 #include "kernels/cell_backward-inl.hpp"
 #include "kernels/cell_forward-inl.hpp"
+#include "kernels/cell_steps-inl.hpp"
 #include "kernels/gemm-inl.hpp"
 #include "kernels/transpose-inl.hpp"
 #include "kernels/vec.hpp"
@@ -31,6 +32,7 @@ constexpr cellgate::Kernels<S> kernels(cellgate::WeightType type) {
   k.lanes = Simd<S>::lanes;
   k.gemm = gemm<W, S>;
   k.cell_forward = cell_forward<W, S>;
+  k.cell_steps = cell_steps<W, S>;
   k.pack = pack<W, S>;
   k.unpack = unpack<W, S>;
   if constexpr (std::is_same_v<W, S>) k.cell_backward = cell_backward<S>;

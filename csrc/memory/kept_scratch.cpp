@@ -30,14 +30,14 @@ KeptScratch::KeptScratch() {
   if (std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock); lock && !kept.unused.empty()) {
     scratch_ = std::move(kept.unused.back());
     kept.unused.pop_back();
-    kept.bytes -= scratch_->memory.bytes();
+    kept.bytes -= scratch_->bytes();
   }
   if (!scratch_) scratch_ = std::make_unique<Scratch>();
 }
 
 KeptScratch::~KeptScratch() {
   Store& kept = *store;
-  const std::size_t bytes = scratch_->memory.bytes();
+  const std::size_t bytes = scratch_->bytes();
   const std::unique_lock<std::mutex> lock(kept.mutex, std::try_to_lock);
   if (!lock || kept.unused.size() == kKeptCount || kept.bytes + bytes > kKeptBytes) return;
   kept.bytes += bytes;

@@ -10,7 +10,10 @@ namespace cellgate {
 // Everything a call needs besides its arguments; keep one to make later calls allocate nothing.
 struct Scratch {
   Workspace memory;
+  Workspace outer;         // of what a network has around its LSTM
   std::int64_t steps = 0;  // of all calls so far, see TeamArgs
+
+  std::size_t bytes() const { return memory.bytes() + outer.bytes(); }
 };
 
 }  // namespace cellgate

@@ -47,23 +47,23 @@ void check_layers(const NetworkDescription<S>& network) {
 }
 
 template <class S>
-void check_head(const NetworkDescription<S>& network) {
+void check_head(const Config& config, const NetworkParts<S>& network) {
   if (!network.head) return;
   const LinearHead<S>& head = *network.head;
+  const std::int64_t features = config.directions() * config.output_size();
   if (head.outputs < 1) fail("head", "have at least 1 output", std::to_string(head.outputs));
-  if (head.weight.size() / static_cast<std::size_t>(head.outputs) !=
-          static_cast<std::size_t>(network.features()) ||
+  if (head.weight.size() / static_cast<std::size_t>(head.outputs) != static_cast<std::size_t>(features) ||
       head.weight.size() % static_cast<std::size_t>(head.outputs) != 0) {
     fail("head.weight",
-         "have " + std::to_string(head.outputs) + " * " + std::to_string(network.features()) + " elements",
+         "have " + std::to_string(head.outputs) + " * " + std::to_string(features) + " elements",
          std::to_string(head.weight.size()));
   }
   if (!head.bias.empty()) require_size("head.bias", head.bias, head.outputs);
 }
 
 template <class S>
-void check_scaling(const NetworkDescription<S>& network) {
-  const std::int64_t inputs = network.config.input_size;
+void check_scaling(const Config& config, const NetworkParts<S>& network) {
+  const std::int64_t inputs = config.input_size, outputs = network.output_size(config);
   if (!network.input_mean.empty()) require_size("input_mean", network.input_mean, inputs);
   if (!network.input_scale.empty()) require_size("input_scale", network.input_scale, inputs);
   for (const S mean : network.input_mean) require_finite("input_mean", static_cast<double>(mean));
@@ -74,9 +74,9 @@ void check_scaling(const NetworkDescription<S>& network) {
   require_finite("skip", network.skip);
   require_finite("input_gain", network.input_gain);
   require_finite("output_gain", network.output_gain);
-  if (network.skip != 0 && network.output_size() > inputs) {
+  if (network.skip != 0 && outputs > inputs) {
     fail("skip",
-         "be 0 where the output is wider (" + std::to_string(network.output_size()) + ") than the input (" +
+         "be 0 where the output is wider (" + std::to_string(outputs) + ") than the input (" +
              std::to_string(inputs) + ")",
          std::to_string(network.skip));
   }
@@ -86,11 +86,11 @@ void check_scaling(const NetworkDescription<S>& network) {
 }
 
 template <class S>
-void check_state_and_test(const NetworkDescription<S>& network) {
-  const auto cells = static_cast<std::int64_t>(network.layers.size());
+void check_state_and_test(const Config& config, const NetworkParts<S>& network) {
+  const std::int64_t cells = config.num_layers * config.directions(), outputs = network.output_size(config);
   if (!network.initial_h.empty() || !network.initial_c.empty()) {
-    require_size("initial_h", network.initial_h, cells * network.config.output_size());
-    require_size("initial_c", network.initial_c, cells * network.config.hidden_size);
+    require_size("initial_h", network.initial_h, cells * config.output_size());
+    require_size("initial_c", network.initial_c, cells * config.hidden_size);
   }
   if (network.sample_rate && !(std::isfinite(*network.sample_rate) && *network.sample_rate > 0)) {
     fail("sample_rate", "be positive and finite", std::to_string(*network.sample_rate));
@@ -101,11 +101,11 @@ void check_state_and_test(const NetworkDescription<S>& network) {
       return test.steps >= 0 && values.size() % static_cast<std::size_t>(columns) == 0 &&
              values.size() / static_cast<std::size_t>(columns) == static_cast<std::size_t>(test.steps);
     };
-    if (!fits(test.input, network.config.input_size)) {
+    if (!fits(test.input, config.input_size)) {
       fail("self_test.input", "have input_size elements a step", std::to_string(test.input.size()));
     }
-    if (!fits(test.output, network.output_size())) {
-      fail("self_test.output", "have " + std::to_string(network.output_size()) + " elements a step",
+    if (!fits(test.output, outputs)) {
+      fail("self_test.output", "have " + std::to_string(outputs) + " elements a step",
            std::to_string(test.output.size()));
     }
     if (network.pooling != Pooling::kNone) fail("self_test", "be absent with pooling", "one");
@@ -139,14 +139,21 @@ void validate(const NetworkDescription<S>& network) {
     fail("dropout", "be a probability in [0, 1]", std::to_string(network.dropout));
   }
   check_layers(network);
-  check_head(network);
-  check_scaling(network);
-  check_state_and_test(network);
+  validate<S>(network.config, network);
+}
+
+template <class S>
+void validate(const Config& config, const NetworkParts<S>& parts) {
+  check_head(config, parts);
+  check_scaling(config, parts);
+  check_state_and_test(config, parts);
 }
 
 template struct NetworkDescription<float>;
 template struct NetworkDescription<double>;
 template void validate(const NetworkDescription<float>&);
 template void validate(const NetworkDescription<double>&);
+template void validate(const Config&, const NetworkParts<float>&);
+template void validate(const Config&, const NetworkParts<double>&);
 
 }  // namespace cellgate

@@ -77,16 +77,9 @@ struct SelfTest {
   bool with_gains = true;  // false: it was recorded with both gains 1
 };
 
+// All of a network but its LSTM.
 template <class S>
-struct NetworkDescription {
-  using Scalar = S;
-
-  Config config;
-  std::vector<OwnedLayerWeights<S>> layers;  // [L * D], as Model takes them
-  bool batch_first = false;                  // how Python calls the LSTM
-  double dropout = 0.0;                      // how Python trains it
-  bool is_network = true;                    // false: an LSTM alone, with none of what follows
-
+struct NetworkParts {
   std::optional<LinearHead<S>> head;
   Pooling pooling = Pooling::kNone;
   Values<S> input_mean, input_scale;  // [I] each, or empty: 0 and 1
@@ -97,8 +90,24 @@ struct NetworkDescription {
   std::map<std::string, std::string> metadata;
   std::optional<SelfTest<S>> self_test;
 
+  // O, behind an LSTM of this configuration.
+  std::int64_t output_size(const Config& config) const {
+    return head ? head->outputs : config.directions() * config.output_size();
+  }
+};
+
+template <class S>
+struct NetworkDescription : NetworkParts<S> {
+  using Scalar = S;
+
+  Config config;
+  std::vector<OwnedLayerWeights<S>> layers;  // [L * D], as Model takes them
+  bool batch_first = false;                  // how Python calls the LSTM
+  double dropout = 0.0;                      // how Python trains it
+  bool is_network = true;                    // false: an LSTM alone, with none of the parts
+
   std::int64_t features() const { return config.directions() * config.output_size(); }
-  std::int64_t output_size() const { return head ? head->outputs : features(); }
+  std::int64_t output_size() const { return NetworkParts<S>::output_size(config); }
   // Valid as long as `layers` is.
   std::vector<LayerWeights<S>> weights() const;
 };
@@ -109,5 +118,8 @@ using AnyNetwork = std::variant<NetworkDescription<float>, NetworkDescription<do
 // throws. Values of weights are not looked at.
 template <class S>
 void validate(const NetworkDescription<S>& network);
+// The same of the parts, behind an LSTM of this configuration.
+template <class S>
+void validate(const Config& config, const NetworkParts<S>& parts);
 
 }  // namespace cellgate

@@ -15,9 +15,12 @@ namespace cellgate {
 template <class S>
 struct ForwardArgs {
   std::int64_t steps = 0, batch = 0;
-  Plane<const S> x;                       // [T, B, I]
-  const S* h0 = nullptr;                  // [L * D, B, P or H] contiguous; null: zero
-  const S* c0 = nullptr;                  // [L * D, B, H] contiguous; null: zero
+  Plane<const S> x;       // [T, B, I]
+  const S* h0 = nullptr;  // [L * D, B, P or H] contiguous; null: first_h
+  const S* c0 = nullptr;  // [L * D, B, H] contiguous; null: first_c
+  // [L * D, P or H] and [L * D, H]: of every row, where a segment begins and there is no h0; null: zero. Not
+  // with a tape.
+  const S *first_h = nullptr, *first_c = nullptr;
   const std::int64_t* lengths = nullptr;  // [B], each in [0, T]; null: all T
   const unsigned char* reset = nullptr;   // [T, B], nonzero where a new segment begins; null: nowhere
   std::ptrdiff_t reset_step = 0, reset_row = 0;

@@ -191,7 +191,7 @@ class BackwardMember : Member<S> {
 
   // h before step s.
   const S* state_before(std::int64_t s, std::int64_t row) const {
-    if (team_.is_reset(s, row)) return team_.zeros;
+    if (team_.is_reset(s, row)) return team_.first_h;
     return s == 0 ? team_.h0[row] : team_.y.at(s - 1, row);
   }
 

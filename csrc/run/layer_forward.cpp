@@ -71,9 +71,6 @@ class ForwardMember : Member<S> {
   S* first_cells() const { return recording() ? team_.tape.cells : team_.c; }
 
   void start_cells() {
-    const S* const* from = team_.c0;
-    const std::int64_t given =
-        from ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin_, 0, units_) : 0;
     const Share rows = own(team_.rows);
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       S* c = first_cells() + row * padded_ + unit_begin_;
@@ -82,9 +79,15 @@ class ForwardMember : Member<S> {
         std::copy_n(kept + row * padded_ + unit_begin_, units_, c);
         continue;
       }
-      if (given) std::copy_n(from[row] + unit_begin_, given, c);
-      std::fill(c + given, c + units_, S(0));
+      begin_cells(team_.c0[row], c);
     }
+  }
+  // This member's units of one row, from the whole row [H]; null: zero.
+  void begin_cells(const S* from, S* c) const {
+    const std::int64_t given =
+        from ? std::clamp<std::int64_t>(config_.hidden_size - unit_begin_, 0, units_) : 0;
+    if (given) std::copy_n(from + unit_begin_, given, c);
+    std::fill(c + given, c + units_, S(0));
   }
 
   // Whether each member needs nothing of this chunk but its own rows, and has room for them to itself:
@@ -140,7 +143,7 @@ class ForwardMember : Member<S> {
     }
     if (!team_.resets) return {team_.h0 + rows.begin, 0};
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      scratch_.h_rows[row] = team_.is_reset(s, row) ? team_.zeros
+      scratch_.h_rows[row] = team_.is_reset(s, row) ? team_.first_h
                              : s == 0               ? team_.h0[row]
                                                     : team_.y.at(s - 1, row);
     }
@@ -162,7 +165,7 @@ class ForwardMember : Member<S> {
       c = team_.fresh_cells;
     }
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      if (team_.is_reset(s, row)) std::fill_n(c + row * padded_ + unit_begin_, units_, S(0));
+      if (team_.is_reset(s, row)) begin_cells(team_.first_c, c + row * padded_ + unit_begin_);
     }
     return c;
   }

@@ -125,10 +125,11 @@ class Pass {
     t.x = steps_of(x, at_.x + first, d, 0);
     t.y = steps_of(y, at_.y + first, d, config_.output_size());
     t.h0 = at_.h0 + first;
-    t.c0 = call_.c0 ? at_.c0 + first : nullptr;
+    t.c0 = at_.c0 + first;
     t.resets = call_.reset ? at_.resets + first : nullptr;
     t.reset_step = d == 1 ? -call_.reset_step : call_.reset_step;
-    t.zeros = at_.zeros;
+    t.first_h = first_h(layer, d);
+    t.first_c = first_c(layer, d);
     t.unprojected_rows = at_.unprojected_rows + first;
     t.fresh_cells = at_.fresh_cells + first * padded;
     if (call_.tape) t.tape = tape().layer(layer, d);
@@ -166,13 +167,22 @@ class Pass {
   const Layout at_;
 
  private:
+  // Where a segment of this layer and direction begins.
+  const S* first_h(std::int64_t layer, std::int64_t d) const {
+    return call_.first_h ? call_.first_h + (layer * config_.directions() + d) * config_.output_size()
+                         : at_.zeros;
+  }
+  const S* first_c(std::int64_t layer, std::int64_t d) const {
+    return call_.first_c ? call_.first_c + (layer * config_.directions() + d) * config_.hidden_size : nullptr;
+  }
+
   void point_rows(std::int64_t layer, std::int64_t d, std::int64_t first) const {
     const std::int64_t width = config_.output_size(), hidden = config_.hidden_size;
     const bool keeps_output = Layout::keeps_cell_output(config_, call_);
     for (std::int64_t i = 0; i < call_.batch; ++i) {
       const std::int64_t row = batch().order[i], state = state_row(layer, d) + row, at = first + i;
-      at_.h0[at] = call_.h0 ? call_.h0 + state * width : at_.zeros;
-      if (call_.c0) at_.c0[at] = call_.c0 + state * hidden;
+      at_.h0[at] = call_.h0 ? call_.h0 + state * width : first_h(layer, d);
+      at_.c0[at] = call_.c0 ? call_.c0 + state * hidden : first_c(layer, d);
       if (call_.reset) {
         at_.resets[at] =
             call_.reset + row * call_.reset_row + (d == 1 ? batch().lengths[i] * call_.reset_step : 0);

@@ -37,10 +37,11 @@ struct TeamArgs {
   RowSteps<S> y;  // h of step s is read back from here at step s + 1
   RowSteps<S> cells;
   const S* const* h0;                  // [rows]
-  const S* const* c0;                  // [rows], or null: zero
+  const S* const* c0;                  // [rows], each [H], or null: zero
   const unsigned char* const* resets;  // [rows] or null: flag to read before step s, see is_reset()
   std::ptrdiff_t reset_step;
-  const S* zeros;    // as long as the wider of h and the cell, for rows whose state is reset
+  const S* first_h;  // [P or H], the state of rows that are reset
+  const S* first_c;  // [H], or null: zero
   S* c;              // [rows, padded H]: the cell state while running and at the end; unused with a tape
   S* preactivation;  // [blocks, chunk capacity, 4, lanes]; with a tape its gates are used
   S* const* unprojected_rows;  // [rows], each [padded H]: the output of the cell, where y does not receive it

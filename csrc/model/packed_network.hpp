@@ -1,0 +1,62 @@
+// A network in the layout that run reads: the packed LSTM and head, and the numbers around them. Never
+// changed after: any number of calls, streams and threads share one. Built by bindings and capi.
+#pragma once
+
+#include <memory>
+
+#include "model/network.hpp"
+#include "model/packed_weights.hpp"
+
+namespace cellgate {
+
+template <class S>
+class Network {
+ public:
+  using Scalar = S;
+
+  // The head's weights are packed, and no longer in parts(). Throws as validate() does, and std::bad_alloc.
+  Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts);
+  // Packs the LSTM too. Throws also as Model does.
+  explicit Network(const NetworkDescription<S>& network, const KernelTable& table = active_kernel_table());
+
+  const Model<S>& lstm() const { return *lstm_; }
+  const std::shared_ptr<const Model<S>>& shared_lstm() const { return lstm_; }
+  const Config& config() const { return lstm_->config(); }
+  const Kernels<S>& kernels() const { return lstm_->kernels(); }
+
+  // Arrays own their elements; those of head->weight are not there.
+  const NetworkParts<S>& parts() const { return parts_; }
+  // The head's weights as they were given, [O, D * (P or H)].
+  std::vector<S> head_weight() const;
+
+  std::int64_t features() const { return config().directions() * config().output_size(); }
+  std::int64_t output_size() const { return parts_.output_size(config()); }
+  bool has_head() const { return parts_.head.has_value(); }
+  bool pools() const { return parts_.pooling != Pooling::kNone; }
+  // Whether the LSTM reads another input than the caller's.
+  bool scales_input() const {
+    return !parts_.input_mean.empty() || !parts_.input_scale.empty() || parts_.input_gain != 1.0;
+  }
+  // Whether what the LSTM puts out is what the network puts out.
+  bool passes_output() const {
+    return !has_head() && !pools() && parts_.skip == 0.0 && parts_.output_gain == 1.0;
+  }
+  // Where sequences begin; null: at zero.
+  const S* initial_h() const { return parts_.initial_h.empty() ? nullptr : parts_.initial_h.data(); }
+  const S* initial_c() const { return parts_.initial_c.empty() ? nullptr : parts_.initial_c.data(); }
+
+  PanelsView head_panels() const { return head_.view(); }
+  // Panels of the head's outputs.
+  std::int64_t panels() const { return (output_size() + 4 * lstm_->lanes() - 1) / (4 * lstm_->lanes()); }
+  const S* head_bias() const { return head_bias_.data(); }  // [panels, 4, lanes], or null: zero
+
+ private:
+  void pack_head();
+
+  std::shared_ptr<const Model<S>> lstm_;
+  NetworkParts<S> parts_;
+  Panels head_;  // [panels of O columns] of depth D * (P or H)
+  AlignedBuffer<S> head_bias_;
+};
+
+}  // namespace cellgate
