@@ -1,0 +1,113 @@
+"""Files of audio effects, read by `cellgate.load`, against the equations in float64; NAM's against
+the network of PyPI's neural-amp-modeler."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+import audio_files
+import cellgate
+import numpy as np
+import pytest
+from tolerances import assert_within
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from audio_files import Array, Effect
+
+SIZES = (3, 8, 12, 16, 20, 24, 32, 40, 64, 80)
+STEPS = 600
+
+needs_nam = pytest.mark.skipif(
+    importlib.util.find_spec("nam") is None and "nam" not in os.environ.get("CELLGATE_REQUIRE", ""),
+    reason="not installed: pip install neural-amp-modeler",
+)
+
+
+def load(folder: Path, name: str, text: str) -> cellgate.Network:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    network = cellgate.load(path)
+    assert isinstance(network, cellgate.Network)
+    return network
+
+
+def check(network: cellgate.Network, effect: Effect, x: Array) -> None:
+    """Whole, and in blocks of any size, which gives the same bits."""
+    y, _ = network(x)
+    assert_within("reference float32", y, effect.play(x))
+    stream = network.stream()
+    for block in (1, 64, 37):
+        stream.reset()
+        parts = [stream.run(x[at : at + block]) for at in range(0, len(x), block)]
+        assert np.array_equal(np.concatenate(parts), y)
+
+
+@pytest.mark.parametrize("hidden", SIZES)
+def test_rtneural(tmp_path: Path, hidden: int) -> None:
+    effect = audio_files.make_effect(hidden)
+    network = load(tmp_path, "effect.json", audio_files.rtneural(effect))
+    assert (network.lstm.hidden_size, network.sample_rate) == (hidden, 48000.0)
+    check(network, effect, audio_files.signal(STEPS))
+
+
+def test_rtneural_of_two_layers_three_inputs_and_two_outputs(tmp_path: Path) -> None:
+    effect = audio_files.make_effect(20, layers=2, inputs=3, outputs=2)
+    network = load(tmp_path, "effect.json", audio_files.rtneural(effect))
+    check(network, effect, audio_files.signal(STEPS, 3))
+
+
+@pytest.mark.parametrize("hidden", SIZES)
+def test_aidax(tmp_path: Path, hidden: int) -> None:
+    effect = audio_files.make_effect(hidden)
+    effect.skip, effect.input_gain, effect.output_gain = 1.0, 10 ** (-6 / 20), 10 ** (3.5 / 20)
+    text = audio_files.aidax(effect, -6, 3.5, metadata={"name": "of our own"})
+    network = load(tmp_path, "effect.aidax", text)
+    assert (network.skip, network.sample_rate) == (1.0, 48000.0)
+    assert network.metadata["name"] == "of our own"
+    check(network, effect, audio_files.signal(STEPS))
+
+
+@pytest.mark.parametrize("hidden", SIZES)
+def test_proteus(tmp_path: Path, hidden: int) -> None:
+    effect = audio_files.make_effect(hidden)
+    effect.skip = 1.0
+    network = load(tmp_path, "effect.json", audio_files.proteus(effect))
+    assert network.sample_rate == 44100.0
+    check(network, effect, audio_files.signal(STEPS))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("hidden", SIZES)
+def test_nam(tmp_path: Path, hidden: int, layers: int) -> None:
+    effect = audio_files.make_effect(hidden, layers, begins=True)
+    network = load(tmp_path, "effect.nam", audio_files.nam(effect))
+    check(network, effect, audio_files.signal(STEPS))
+
+
+@needs_nam
+@pytest.mark.filterwarnings("default")  # of what the package imports
+@pytest.mark.parametrize(("layers", "hidden"), [(1, 16), (2, 8), (1, 24)])
+def test_neural_amp_modelers_own_network(tmp_path: Path, layers: int, hidden: int) -> None:
+    import torch
+    from nam.models.recurrent import LSTM
+
+    torch.manual_seed(hidden)
+    theirs = LSTM(hidden_size=hidden, num_layers=layers, sample_rate=48000)
+    theirs.eval()
+    theirs.export(tmp_path)
+    network = cellgate.load(tmp_path / "model.nam")
+    assert isinstance(network, cellgate.Network)
+    assert (network.lstm.num_layers, network.lstm.hidden_size) == (layers, hidden)
+
+    # The state that an export begins with is that after a second of silence.
+    x = audio_files.signal(STEPS)[:, 0]
+    with torch.no_grad():
+        begin = theirs._get_initial_state(torch.zeros((1, 48000, 1)))
+        state = (begin[0][:, None], begin[1][:, None]) if begin[0].ndim == 2 else begin
+        wanted = theirs._forward(torch.from_numpy(x)[None], state)[0].numpy()
+    y, _ = network(x[:, None])
+    assert_within("neural-amp-modeler", y[:, 0], wanted)
