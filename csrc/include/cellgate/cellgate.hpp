@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "cellgate/cellgate.h"
+#include <cellgate/cellgate.h>
 
 namespace cellgate {
 // The version in the names keeps these classes apart from the library's own, which a static library has too.
