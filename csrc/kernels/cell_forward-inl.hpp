@@ -13,8 +13,9 @@ namespace {
 // long chain of dependent instructions, and the processor's window holds too few rows to overlap them. Each
 // half is short enough to overlap with the same half of the next rows.
 template <class S, int R>
-CELLGATE_INLINE void cell_tail(const Tile<S, R>& sums, const cellgate::CellForwardArgs<S>& args,
-                               std::int64_t row, std::int64_t block) {
+CELLGATE_INLINE_UNLESS_COMPACT void cell_tail(const Tile<S, R>& sums,
+                                              const cellgate::CellForwardArgs<S>& args, std::int64_t row,
+                                              std::int64_t block) {
   using V = typename Simd<S>::V;
   constexpr int lanes = Simd<S>::lanes;
   const std::int64_t unit = block * lanes, left = args.hidden_size - unit;
@@ -71,7 +72,7 @@ CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows
   constexpr std::ptrdiff_t width = 4 * Simd<S>::lanes * sizeof(W);
   constexpr std::int64_t k_ahead = 4096 / width;
   const std::ptrdiff_t stride = depth * 4 * Simd<S>::lanes;
-  if (U > 2 || !prefetches || depth <= k_ahead) {
+  if (!kPrefetches<S> || U > 2 || !prefetches || depth <= k_ahead) {
     accumulate<0>(t, rows, panel, stride, 0, depth);
     return;
   }

@@ -75,14 +75,16 @@ struct Product {
   CELLGATE_INLINE void add_rows_to(Tile<S, R, Q>& t, const A& from, std::int64_t row, std::int64_t p,
                                    std::int64_t k_begin, std::int64_t k_end, const W* next) const {
     Tile<S, R, Q> one[1] = {t};
-    if (prefetches && Q == 4) {
+    if (kPrefetches<S> && prefetches && Q == 4) {
       // Prefetches this tile's share of the block of k that follows.
       constexpr std::ptrdiff_t width = kPanelBytes;
       const char* block =
           reinterpret_cast<const char*>(k_end < depth ? panel(p) + k_end * 4 * Simd<S>::lanes : next);
       const char* share = block + (k_end - k_begin) * width * row / rows;
       const std::ptrdiff_t pace = (width * R + rows - 1) / rows;
-      if (pace <= kLineBytes / 2) {
+      if (kCompact) {
+        accumulate<kLineBytes>(one, from, panel(p), 0, k_begin, k_end, share);
+      } else if (pace <= kLineBytes / 2) {
         accumulate<kLineBytes / 2>(one, from, panel(p), 0, k_begin, k_end, share);
       } else if (pace <= kLineBytes) {
         accumulate<kLineBytes>(one, from, panel(p), 0, k_begin, k_end, share);

@@ -6,7 +6,9 @@
 #include <type_traits>
 
 #include "kernels/activations-inl.hpp"
+#if !defined(CELLGATE_COMPACT)
 #include "kernels/cell_backward-inl.hpp"
+#endif
 #include "kernels/cell_forward-inl.hpp"
 #include "kernels/cell_steps-inl.hpp"
 #include "kernels/gemm-inl.hpp"
@@ -35,9 +37,11 @@ constexpr cellgate::Kernels<S> kernels(cellgate::WeightType type) {
   k.cell_steps = cell_steps<W, S>;
   k.pack = pack<W, S>;
   k.unpack = unpack<W, S>;
+#if !defined(CELLGATE_COMPACT)  // the C library trains nothing
   if constexpr (std::is_same_v<W, S>) k.cell_backward = cell_backward<S>;
   k.transpose = transpose<S>;
   k.add_rows = add_rows<S>;
+#endif
   k.sigmoid = sigmoid_array<S>;
   k.tanh = tanh_array<S>;
   return k;

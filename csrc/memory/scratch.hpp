@@ -9,6 +9,8 @@ namespace cellgate {
 
 // Everything a call needs besides its arguments; keep one to make later calls allocate nothing.
 struct Scratch {
+  explicit Scratch(const MemorySource* source = nullptr) : memory(source), outer(source) {}
+
   Workspace memory;
   Workspace outer;         // of what a network has around its LSTM
   std::int64_t steps = 0;  // of all calls so far, see TeamArgs

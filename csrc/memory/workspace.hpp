@@ -13,6 +13,8 @@
 #include <new>
 #include <utility>
 
+#include "memory/source.hpp"
+
 namespace cellgate {
 
 constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
@@ -36,17 +38,20 @@ template <class S>
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(std::size_t count) : count_(count) {
+  // `source` must outlive this; null: the C library's allocator.
+  explicit AlignedBuffer(std::size_t count, const MemorySource* source = nullptr)
+      : count_(count), source_(source) {
     if (count == 0) return;
     if (count > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(S)) throw std::bad_alloc();
     // Large buffers get huge pages where the system has them: walking megabytes of weights for each
     // step would otherwise miss the address translation cache at every other panel.
     const std::size_t alignment = count * sizeof(S) >= kHugePage ? kHugePage : kAlignment;
-    const std::size_t bytes = (count * sizeof(S) + alignment - 1) / alignment * alignment;
-    data_ = static_cast<S*>(std::aligned_alloc(alignment, bytes));
+    data_ = static_cast<S*>(source ? source->allocate(source->context, bytes(alignment), alignment)
+                                   : std::aligned_alloc(alignment, bytes(alignment)));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);  // a hint: refusal changes nothing
+    if (alignment == kHugePage && !source)
+      madvise(data_, bytes(alignment), MADV_HUGEPAGE);  // a hint: refusal changes nothing
 #endif
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
@@ -54,20 +59,32 @@ class AlignedBuffer {
     swap(other);
     return *this;
   }
-  ~AlignedBuffer() { std::free(data_); }
+  ~AlignedBuffer() {
+    if (!source_) {
+      std::free(data_);
+    } else if (data_) {
+      source_->release(source_->context, data_,
+                       bytes(count_ * sizeof(S) >= kHugePage ? kHugePage : kAlignment));
+    }
+  }
 
   S* data() { return data_; }
   const S* data() const { return data_; }
   std::size_t size() const { return count_; }
 
  private:
+  std::size_t bytes(std::size_t alignment) const {
+    return (count_ * sizeof(S) + alignment - 1) / alignment * alignment;
+  }
   void swap(AlignedBuffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(count_, other.count_);
+    std::swap(source_, other.source_);
   }
 
   S* data_ = nullptr;
   std::size_t count_ = 0;
+  const MemorySource* source_ = nullptr;
 };
 
 // Hands out consecutive aligned arrays. A layout is walked twice: once over no memory to learn its
@@ -95,6 +112,8 @@ class Arena {
 // allocates nothing.
 class Workspace {
  public:
+  explicit Workspace(const MemorySource* source = nullptr) : source_(source) {}
+
   // Layout must be constructible from an Arena&, followed by `args`.
   template <class Layout, class... Args>
   Layout lay_out(const Args&... args) {
@@ -102,7 +121,7 @@ class Workspace {
     Layout(measure, args...);
     if (measure.used() > memory_.size()) {
       memory_ = AlignedBuffer<std::byte>();  // not both at once
-      memory_ = AlignedBuffer<std::byte>(measure.used());
+      memory_ = AlignedBuffer<std::byte>(measure.used(), source_);
     }
     Arena arena(memory_.data());
     return Layout(arena, args...);
@@ -111,6 +130,7 @@ class Workspace {
   std::size_t bytes() const { return memory_.size(); }
 
  private:
+  const MemorySource* source_;
   AlignedBuffer<std::byte> memory_;
 };
 

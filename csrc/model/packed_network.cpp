@@ -12,19 +12,21 @@ Values<S> owned(const Values<S>& values) {
 }
 
 template <class S>
-std::shared_ptr<const Model<S>> packed(const NetworkDescription<S>& network, const KernelTable& table) {
+std::shared_ptr<const Model<S>> packed(const NetworkDescription<S>& network, const KernelTable& table,
+                                       const MemorySource* memory) {
   validate(network);
-  return std::make_shared<const Model<S>>(network.config, network.weights(), table);
+  return std::make_shared<const Model<S>>(network.config, network.weights(), table, weight_type_of<S>(),
+                                          memory);
 }
 
 }  // namespace
 
 template <class S>
-Network<S>::Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts)
+Network<S>::Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts, const MemorySource* memory)
     : lstm_(std::move(lstm)), parts_(std::move(parts)) {
   validate(config(), parts_);
   if (parts_.head) {
-    pack_head();
+    pack_head(memory);
     parts_.head->weight = {};
     parts_.head->bias = owned(parts_.head->bias);
   }
@@ -38,16 +40,18 @@ Network<S>::Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts)
 }
 
 template <class S>
-Network<S>::Network(const NetworkDescription<S>& network, const KernelTable& table)
-    : Network(packed(network, table), network) {}
+Network<S>::Network(const NetworkDescription<S>& network, const KernelTable& table,
+                    const MemorySource* memory)
+    : Network(packed(network, table, memory), network, memory) {}
 
 template <class S>
-void Network<S>::pack_head() {
+void Network<S>::pack_head(const MemorySource* memory) {
   const LinearHead<S>& head = *parts_.head;
-  head_ = pack(head.weight.data(), panels(), features(), kernels(), PlainRows{head.outputs, lstm_->lanes()});
+  head_ = pack(head.weight.data(), panels(), features(), kernels(), PlainRows{head.outputs, lstm_->lanes()},
+               memory);
   if (head.bias.empty()) return;
   const auto padded = static_cast<std::size_t>(panels() * 4 * lstm_->lanes());
-  head_bias_ = AlignedBuffer<S>(padded);
+  head_bias_ = AlignedBuffer<S>(padded, memory);
   std::fill_n(head_bias_.data(), padded, S(0));
   std::copy(head.bias.begin(), head.bias.end(), head_bias_.data());
 }

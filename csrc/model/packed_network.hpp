@@ -14,10 +14,12 @@ class Network {
  public:
   using Scalar = S;
 
-  // The head's weights are packed, and no longer in parts(). Throws as validate() does, and std::bad_alloc.
-  Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts);
+  // The head's weights are packed, in memory of `memory`, which must outlive this, and no longer in parts().
+  // Throws as validate() does, and std::bad_alloc.
+  Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts, const MemorySource* memory = nullptr);
   // Packs the LSTM too. Throws also as Model does.
-  explicit Network(const NetworkDescription<S>& network, const KernelTable& table = active_kernel_table());
+  explicit Network(const NetworkDescription<S>& network, const KernelTable& table = active_kernel_table(),
+                   const MemorySource* memory = nullptr);
 
   const Model<S>& lstm() const { return *lstm_; }
   const std::shared_ptr<const Model<S>>& shared_lstm() const { return lstm_; }
@@ -51,7 +53,7 @@ class Network {
   const S* head_bias() const { return head_bias_.data(); }  // [panels, 4, lanes], or null: zero
 
  private:
-  void pack_head();
+  void pack_head(const MemorySource* memory);
 
   std::shared_ptr<const Model<S>> lstm_;
   NetworkParts<S> parts_;

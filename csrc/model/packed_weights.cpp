@@ -9,8 +9,8 @@ namespace cellgate {
 namespace {
 
 template <class S>
-AlignedBuffer<S> copy_of(const S* from, std::int64_t count) {
-  AlignedBuffer<S> copy(static_cast<std::size_t>(count));
+AlignedBuffer<S> copy_of(const S* from, std::int64_t count, const MemorySource* memory) {
+  AlignedBuffer<S> copy(static_cast<std::size_t>(count), memory);
   std::copy_n(from, count, copy.data());
   return copy;
 }
@@ -18,19 +18,19 @@ AlignedBuffer<S> copy_of(const S* from, std::int64_t count) {
 // Packs the vectors of all sets: sums in the order of the table, zero in what is padding.
 template <class S>
 void pack_vectors(const Config& config, const LayerWeights<S>& from, std::int64_t blocks, std::int64_t lanes,
-                  PackedLayer<S>& to) {
+                  const MemorySource* memory, PackedLayer<S>& to) {
   const std::int64_t hidden = config.hidden_size, width = 4 * lanes;
   for_each_vectors(config, [&](const VectorsInfo& info, auto member) {
     const S* source = info.present ? member(from) : nullptr;
     if (source) {
-      member(to.given) = copy_of(source, info.per_unit * hidden);
+      member(to.given) = copy_of(source, info.per_unit * hidden, memory);
     } else if (std::isnan(info.absent)) {
       return;
     }
     AlignedBuffer<S>& packed = to.units.of[info.set];
     const bool first = packed.size() == 0;
     if (first) {
-      packed = AlignedBuffer<S>(static_cast<std::size_t>(blocks * width));
+      packed = AlignedBuffer<S>(static_cast<std::size_t>(blocks * width), memory);
       std::fill_n(packed.data(), blocks * width, S(0));
     }
     const GateRows rows_of{hidden, lanes, info.per_unit};
@@ -50,7 +50,7 @@ void pack_vectors(const Config& config, const LayerWeights<S>& from, std::int64_
 
 template <class S>
 Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weights, const KernelTable& table,
-                WeightType type)
+                WeightType type, const MemorySource* memory)
     : config_(config), kernels_(cellgate::kernels<S>(table, type)) {
   validate(config, sizeof(S));
   const auto count = static_cast<std::size_t>(config.num_layers * config.directions());
@@ -65,12 +65,12 @@ Model<S>::Model(const Config& config, const std::vector<LayerWeights<S>>& weight
     const LayerWeights<S>& from = weights[i];
     PackedLayer<S> to;
     to.input_size = config.layer_input_size(static_cast<std::int64_t>(i) / config.directions());
-    to.w = pack(from.w_ih, blocks(), to.input_size, kernels_, gate_rows);
-    to.r = pack(from.w_hh, blocks(), recurrent, kernels_, gate_rows);
-    pack_vectors(config, from, blocks(), lanes(), to);
+    to.w = pack(from.w_ih, blocks(), to.input_size, kernels_, gate_rows, memory);
+    to.r = pack(from.w_hh, blocks(), recurrent, kernels_, gate_rows, memory);
+    pack_vectors(config, from, blocks(), lanes(), memory, to);
     if (config.proj_size) {
-      to.projection =
-          pack(from.w_hr, projection_panels(), hidden, kernels_, PlainRows{config.proj_size, lanes()});
+      to.projection = pack(from.w_hr, projection_panels(), hidden, kernels_,
+                           PlainRows{config.proj_size, lanes()}, memory);
     }
     layers_.push_back(std::move(to));
   }

@@ -43,11 +43,12 @@ struct Panels {
 
 template <class S, class RowsOf>
 Panels pack(const S* source, std::int64_t panels, std::int64_t depth, const Kernels<S>& kernels,
-            const RowsOf& rows_of) {
+            const RowsOf& rows_of, const MemorySource* memory = nullptr) {
   const std::int64_t panel_bytes = depth * 4 * kernels.lanes * kernels.weight_bytes;
   const std::int64_t width = 4 * kernels.lanes;
-  Panels packed{kernels.weights, AlignedBuffer<std::byte>(static_cast<std::size_t>(panels * panel_bytes)),
-                AlignedBuffer<float>(static_cast<std::size_t>(kernels.scaled ? panels * width : 0))};
+  Panels packed{kernels.weights,
+                AlignedBuffer<std::byte>(static_cast<std::size_t>(panels * panel_bytes), memory),
+                AlignedBuffer<float>(static_cast<std::size_t>(kernels.scaled ? panels * width : 0), memory)};
   for (std::int64_t p = 0; p < panels; ++p) {
     std::byte* panel = packed.bytes.data() + p * panel_bytes;
     float* scales = kernels.scaled ? packed.scales.data() + p * width : nullptr;
