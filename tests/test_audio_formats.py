@@ -7,7 +7,7 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-import audio_files
+import effects
 import cellgate
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tolerances import assert_within
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from audio_files import Array, Effect
+    from effects import Array, Effect
 
 SIZES = (3, 8, 12, 16, 20, 24, 32, 40, 64, 80)
 STEPS = 600
@@ -48,44 +48,44 @@ def check(network: cellgate.Network, effect: Effect, x: Array) -> None:
 
 @pytest.mark.parametrize("hidden", SIZES)
 def test_rtneural(tmp_path: Path, hidden: int) -> None:
-    effect = audio_files.make_effect(hidden)
-    network = load(tmp_path, "effect.json", audio_files.rtneural(effect))
+    effect = effects.make_effect(hidden)
+    network = load(tmp_path, "effect.json", effects.rtneural(effect))
     assert (network.lstm.hidden_size, network.sample_rate) == (hidden, 48000.0)
-    check(network, effect, audio_files.signal(STEPS))
+    check(network, effect, effects.signal(STEPS))
 
 
 def test_rtneural_of_two_layers_three_inputs_and_two_outputs(tmp_path: Path) -> None:
-    effect = audio_files.make_effect(20, layers=2, inputs=3, outputs=2)
-    network = load(tmp_path, "effect.json", audio_files.rtneural(effect))
-    check(network, effect, audio_files.signal(STEPS, 3))
+    effect = effects.make_effect(20, layers=2, inputs=3, outputs=2)
+    network = load(tmp_path, "effect.json", effects.rtneural(effect))
+    check(network, effect, effects.signal(STEPS, 3))
 
 
 @pytest.mark.parametrize("hidden", SIZES)
 def test_aidax(tmp_path: Path, hidden: int) -> None:
-    effect = audio_files.make_effect(hidden)
+    effect = effects.make_effect(hidden)
     effect.skip, effect.input_gain, effect.output_gain = 1.0, 10 ** (-6 / 20), 10 ** (3.5 / 20)
-    text = audio_files.aidax(effect, -6, 3.5, metadata={"name": "of our own"})
+    text = effects.aidax(effect, -6, 3.5, metadata={"name": "of our own"})
     network = load(tmp_path, "effect.aidax", text)
     assert (network.skip, network.sample_rate) == (1.0, 48000.0)
     assert network.metadata["name"] == "of our own"
-    check(network, effect, audio_files.signal(STEPS))
+    check(network, effect, effects.signal(STEPS))
 
 
 @pytest.mark.parametrize("hidden", SIZES)
 def test_proteus(tmp_path: Path, hidden: int) -> None:
-    effect = audio_files.make_effect(hidden)
+    effect = effects.make_effect(hidden)
     effect.skip = 1.0
-    network = load(tmp_path, "effect.json", audio_files.proteus(effect))
+    network = load(tmp_path, "effect.json", effects.proteus(effect))
     assert network.sample_rate == 44100.0
-    check(network, effect, audio_files.signal(STEPS))
+    check(network, effect, effects.signal(STEPS))
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("hidden", SIZES)
 def test_nam(tmp_path: Path, hidden: int, layers: int) -> None:
-    effect = audio_files.make_effect(hidden, layers, begins=True)
-    network = load(tmp_path, "effect.nam", audio_files.nam(effect))
-    check(network, effect, audio_files.signal(STEPS))
+    effect = effects.make_effect(hidden, layers, begins=True)
+    network = load(tmp_path, "effect.nam", effects.nam(effect))
+    check(network, effect, effects.signal(STEPS))
 
 
 @needs_nam
@@ -104,7 +104,7 @@ def test_neural_amp_modelers_own_network(tmp_path: Path, layers: int, hidden: in
     assert (network.lstm.num_layers, network.lstm.hidden_size) == (layers, hidden)
 
     # The state that an export begins with is that after a second of silence.
-    x = audio_files.signal(STEPS)[:, 0]
+    x = effects.signal(STEPS)[:, 0]
     with torch.no_grad():
         begin = theirs._get_initial_state(torch.zeros((1, 48000, 1)))
         state = (begin[0][:, None], begin[1][:, None]) if begin[0].ndim == 2 else begin

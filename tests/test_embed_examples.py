@@ -10,7 +10,7 @@ import sys
 import wave
 from pathlib import Path
 
-import audio_files
+import effects
 import cellgate
 import numpy as np
 import pytest
@@ -112,13 +112,13 @@ def read_wav(path: Path, channels: int) -> np.ndarray:
 
 
 def sixteen_bits(steps: int, inputs: int = 1) -> np.ndarray:
-    return (np.round(audio_files.signal(steps, inputs) * 32767) / 32768).astype(np.float32)
+    return (np.round(effects.signal(steps, inputs) * 32767) / 32768).astype(np.float32)
 
 
 MODELS = {
-    "effect.json": lambda: audio_files.rtneural(audio_files.make_effect(24)),
-    "effect.aidax": lambda: audio_files.aidax(audio_files.make_effect(16), -3, 6),
-    "effect.nam": lambda: audio_files.nam(audio_files.make_effect(8, 2, begins=True)),
+    "effect.json": lambda: effects.rtneural(effects.make_effect(24)),
+    "effect.aidax": lambda: effects.aidax(effects.make_effect(16), -3, 6),
+    "effect.nam": lambda: effects.nam(effects.make_effect(8, 2, begins=True)),
 }
 
 
@@ -141,9 +141,9 @@ def test_play_wav(programs: Path, tmp_path: Path, name: str) -> None:
 
 @needs_sndfile
 def test_play_wav_of_two_channels(programs: Path, tmp_path: Path) -> None:
-    effect = audio_files.make_effect(12, inputs=2, outputs=2)
+    effect = effects.make_effect(12, inputs=2, outputs=2)
     model = tmp_path / "effect.json"
-    model.write_text(audio_files.rtneural(effect), encoding="utf-8")
+    model.write_text(effects.rtneural(effect), encoding="utf-8")
     x = sixteen_bits(700, 2)
     write_wav(tmp_path / "in.wav", x)
     run(programs / "play_wav", model, tmp_path / "in.wav", tmp_path / "out.wav")
@@ -153,9 +153,9 @@ def test_play_wav_of_two_channels(programs: Path, tmp_path: Path) -> None:
 
 @needs_sndfile
 def test_play_wav_says_what_is_wrong(programs: Path, tmp_path: Path) -> None:
-    effect = audio_files.make_effect(3)
-    (tmp_path / "effect.json").write_text(audio_files.rtneural(effect), encoding="utf-8")
-    (tmp_path / "cut.json").write_text(audio_files.rtneural(effect)[:-9], encoding="utf-8")
+    effect = effects.make_effect(3)
+    (tmp_path / "effect.json").write_text(effects.rtneural(effect), encoding="utf-8")
+    (tmp_path / "cut.json").write_text(effects.rtneural(effect)[:-9], encoding="utf-8")
     write_wav(tmp_path / "in.wav", sixteen_bits(9, 2))
     program, out = programs / "play_wav", tmp_path / "out.wav"
     assert "cut.json" in refused(program, tmp_path / "cut.json", tmp_path / "in.wav", out)
@@ -166,10 +166,10 @@ def test_play_wav_says_what_is_wrong(programs: Path, tmp_path: Path) -> None:
 
 def test_model_info_runs_the_self_test_of_aidax(programs: Path, tmp_path: Path) -> None:
     for hidden in (8, 12, 40):
-        effect = audio_files.make_effect(hidden)
+        effect = effects.make_effect(hidden)
         effect.skip = 1.0
         model = tmp_path / "effect.aidax"
-        model.write_text(audio_files.aidax(effect, 6, -3, license="none"), encoding="utf-8")
+        model.write_text(effects.aidax(effect, 6, -3, license="none"), encoding="utf-8")
         lines = run(programs / "model_info", model).splitlines()
         assert lines[0].startswith(f"inputs 1, outputs 1, hidden units {hidden}, layers 1,")
         assert "license: none" in lines
