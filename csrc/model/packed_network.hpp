@@ -59,4 +59,10 @@ class Network {
   AlignedBuffer<S> head_bias_;
 };
 
+// What packs to the same bits, with arrays of its own.
+template <class S>
+NetworkDescription<S> describe(const Model<S>& lstm);
+template <class S>
+NetworkDescription<S> describe(const Network<S>& network);
+
 }  // namespace cellgate
