@@ -43,7 +43,8 @@ PyNetwork::PyNetwork(const PyModel& lstm, const py::dict& parts) {
 }
 
 py::dict PyNetwork::parts() const {
-  return std::visit([](const auto& network) { return parts_dict(describe(*network)); }, network_);
+  return std::visit([](const auto& network) { return parts_dict(network->config(), network->whole_parts()); },
+                    network_);
 }
 
 std::shared_ptr<PyModel> PyNetwork::lstm() const {

@@ -120,13 +120,14 @@ void GivenParts<S>::read(const Config& config) {
 }
 
 template <class S>
-py::dict parts_dict(const NetworkDescription<S>& network) {
-  const Config& config = network.config;
-  const std::int64_t cells = config.num_layers * config.directions(), outputs = network.output_size();
+py::dict parts_dict(const Config& config, const NetworkParts<S>& network) {
+  const std::int64_t cells = config.num_layers * config.directions(),
+                     features = config.directions() * config.output_size(),
+                     outputs = network.output_size(config);
   py::dict parts;
   parts["head"] = py::none();
   if (const auto& head = network.head) {
-    parts["head"] = py::make_tuple(array_of(head->weight, {outputs, network.features()}),
+    parts["head"] = py::make_tuple(array_of(head->weight, {outputs, features}),
                                    array_of(head->bias, {outputs}), name_of(head->activation));
   }
   parts["pooling"] = name_of(network.pooling);
@@ -152,7 +153,7 @@ py::dict parts_dict(const NetworkDescription<S>& network) {
 
 template class GivenParts<float>;
 template class GivenParts<double>;
-template py::dict parts_dict(const NetworkDescription<float>&);
-template py::dict parts_dict(const NetworkDescription<double>&);
+template py::dict parts_dict(const Config&, const NetworkParts<float>&);
+template py::dict parts_dict(const Config&, const NetworkParts<double>&);
 
 }  // namespace cellgate::python

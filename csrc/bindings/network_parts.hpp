@@ -37,6 +37,6 @@ class GivenParts {
 
 // All of them, in new arrays.
 template <class S>
-py::dict parts_dict(const NetworkDescription<S>& network);
+py::dict parts_dict(const Config& config, const NetworkParts<S>& network);
 
 }  // namespace cellgate::python

@@ -84,6 +84,13 @@ std::vector<S> Network<S>::head_weight() const {
 }
 
 template <class S>
+NetworkParts<S> Network<S>::whole_parts() const {
+  NetworkParts<S> parts = parts_;
+  if (parts.head) parts.head->weight = Values<S>(head_weight());
+  return parts;
+}
+
+template <class S>
 NetworkDescription<S> describe(const Model<S>& lstm) {
   NetworkDescription<S> network;
   network.config = lstm.config();
@@ -98,8 +105,7 @@ NetworkDescription<S> describe(const Model<S>& lstm) {
 template <class S>
 NetworkDescription<S> describe(const Network<S>& packed) {
   NetworkDescription<S> network = describe(packed.lstm());
-  static_cast<NetworkParts<S>&>(network) = packed.parts();
-  if (network.head) network.head->weight = Values<S>(packed.head_weight());
+  static_cast<NetworkParts<S>&>(network) = packed.whole_parts();
   network.is_network = true;
   return network;
 }

@@ -28,6 +28,8 @@ class Network {
   const NetworkParts<S>& parts() const { return parts_; }
   // The head's weights as they were given, [O, D * (P or H)].
   std::vector<S> head_weight() const;
+  // parts() with them.
+  NetworkParts<S> whole_parts() const;
 
   std::int64_t features() const { return config().directions() * config().output_size(); }
   std::int64_t output_size() const { return parts_.output_size(config()); }
