@@ -75,7 +75,8 @@ class Linear:
     @property
     def weight(self) -> Float:
         """W, (O, D*(P or H))."""
-        return self._weight
+        weight: Float = self._weight
+        return weight
 
     @property
     def bias(self) -> Float | None:
