@@ -156,15 +156,16 @@ void gemm(const cellgate::GemmArgs<S>& g) noexcept {
   constexpr std::int64_t lanes = Simd<S>::lanes;
   const std::int64_t whole = g.c ? g.panel_end : g.out_columns / (4 * lanes);
   const std::int64_t vectors = g.c ? 0 : (g.out_columns - whole * 4 * lanes + lanes - 1) / lanes;
-  const std::int64_t wide_end = vectors > 2 || whole > g.panel_end ? g.panel_end : whole;
+  // Compact, a panel of one vector alone is worth code of its own, in float: heads with one output have it.
+  constexpr std::int64_t most_narrow = !kCompact ? 2 : sizeof(S) == sizeof(float) ? 1 : 0;
+  const std::int64_t wide_end = vectors > most_narrow || whole > g.panel_end ? g.panel_end : whole;
   if (g.panel_begin < wide_end) gemm_panels<W, S, 4>(g, g.panel_begin, wide_end);
   if (wide_end < g.panel_end) {
-    const std::int64_t begin = wide_end > g.panel_begin ? wide_end : g.panel_begin;
-    if (vectors == 1) {
-      gemm_panels<W, S, 1>(g, begin, g.panel_end);
-    } else {
-      gemm_panels<W, S, 2>(g, begin, g.panel_end);
+    [[maybe_unused]] const std::int64_t begin = wide_end > g.panel_begin ? wide_end : g.panel_begin;
+    if constexpr (most_narrow >= 1) {
+      if (vectors == 1) return gemm_panels<W, S, 1>(g, begin, g.panel_end);
     }
+    if constexpr (most_narrow >= 2) gemm_panels<W, S, 2>(g, begin, g.panel_end);
   }
 }
 

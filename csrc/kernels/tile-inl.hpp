@@ -37,7 +37,16 @@ constexpr int kTileAccumulators = kVectorRegisters == 32 ? 24 : 12;
 #else
 constexpr int kTileAccumulators = 8;
 #endif
-constexpr int kTileRows = kTileAccumulators / 4;
+#if defined(CELLGATE_COMPACT)
+constexpr bool kCompact = true;
+#else
+constexpr bool kCompact = false;
+#endif
+constexpr int kTileRows = kCompact && kTileAccumulators > 16 ? 4 : kTileAccumulators / 4;
+
+// Whether products of S prefetch at all.
+template <class S>
+constexpr bool kPrefetches = !kCompact || sizeof(S) == sizeof(float);
 
 // A panel's block of k must stay in the L1 cache (at least 32 KiB on x86-64 and aarch64 CPUs) while all
 // rows pass over it, beside their own slices and partial sums.
@@ -55,15 +64,6 @@ constexpr std::int64_t kTwoTilesDepth = kVectorRegisters == 16 ? kBlockDepth / 2
 constexpr std::int64_t kPrefetchBytes = 384 * 1024;
 
 constexpr int kLineBytes = 64;
-
-#if defined(CELLGATE_COMPACT)
-constexpr bool kCompact = true;
-#else
-constexpr bool kCompact = false;
-#endif
-// Whether products of S prefetch at all.
-template <class S>
-constexpr bool kPrefetches = !kCompact || sizeof(S) == sizeof(float);
 
 template <int N>
 struct Int {
