@@ -7,8 +7,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-import effects
 import cellgate
+import effects
 import numpy as np
 import pytest
 from tolerances import assert_within
@@ -49,14 +49,14 @@ def check(network: cellgate.Network, effect: Effect, x: Array) -> None:
 @pytest.mark.parametrize("hidden", SIZES)
 def test_rtneural(tmp_path: Path, hidden: int) -> None:
     effect = effects.make_effect(hidden)
-    network = load(tmp_path, "effect.json", effects.rtneural(effect))
+    network = load(tmp_path, "effect.json", effect.rtneural())
     assert (network.lstm.hidden_size, network.sample_rate) == (hidden, 48000.0)
     check(network, effect, effects.signal(STEPS))
 
 
 def test_rtneural_of_two_layers_three_inputs_and_two_outputs(tmp_path: Path) -> None:
     effect = effects.make_effect(20, layers=2, inputs=3, outputs=2)
-    network = load(tmp_path, "effect.json", effects.rtneural(effect))
+    network = load(tmp_path, "effect.json", effect.rtneural())
     check(network, effect, effects.signal(STEPS, 3))
 
 
@@ -64,7 +64,7 @@ def test_rtneural_of_two_layers_three_inputs_and_two_outputs(tmp_path: Path) -> 
 def test_aidax(tmp_path: Path, hidden: int) -> None:
     effect = effects.make_effect(hidden)
     effect.skip, effect.input_gain, effect.output_gain = 1.0, 10 ** (-6 / 20), 10 ** (3.5 / 20)
-    text = effects.aidax(effect, -6, 3.5, metadata={"name": "of our own"})
+    text = effect.aidax(-6, 3.5, metadata={"name": "of our own"})
     network = load(tmp_path, "effect.aidax", text)
     assert (network.skip, network.sample_rate) == (1.0, 48000.0)
     assert network.metadata["name"] == "of our own"
@@ -75,7 +75,7 @@ def test_aidax(tmp_path: Path, hidden: int) -> None:
 def test_proteus(tmp_path: Path, hidden: int) -> None:
     effect = effects.make_effect(hidden)
     effect.skip = 1.0
-    network = load(tmp_path, "effect.json", effects.proteus(effect))
+    network = load(tmp_path, "effect.json", effect.proteus())
     assert network.sample_rate == 44100.0
     check(network, effect, effects.signal(STEPS))
 
@@ -84,7 +84,7 @@ def test_proteus(tmp_path: Path, hidden: int) -> None:
 @pytest.mark.parametrize("hidden", SIZES)
 def test_nam(tmp_path: Path, hidden: int, layers: int) -> None:
     effect = effects.make_effect(hidden, layers, begins=True)
-    network = load(tmp_path, "effect.nam", effects.nam(effect))
+    network = load(tmp_path, "effect.nam", effect.nam())
     check(network, effect, effects.signal(STEPS))
 
 

@@ -10,8 +10,8 @@ import sys
 import wave
 from pathlib import Path
 
-import effects
 import cellgate
+import effects
 import numpy as np
 import pytest
 
@@ -73,10 +73,12 @@ def run(*command: str | Path, stdin: str = "", **environment: str) -> str:
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a build. CELLGATE_EMBED_BUILD names one that is kept."""
+    """The folder of a build, see conftest.py for the variables."""
     build = Path(os.environ.get("CELLGATE_EMBED_BUILD") or tmp_path_factory.mktemp("embed"))
-    warnings = {"CFLAGS": "-Werror", "CXXFLAGS": "-Werror"}
-    run("cmake", "-S", EMBED, "-B", build, **warnings)
+    options = []
+    if prefix := os.environ.get("CELLGATE_PREFIX"):
+        options = ["-DCELLGATE_INSTALLED=ON", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    run("cmake", "-S", EMBED, "-B", build, *options, CFLAGS="-Werror", CXXFLAGS="-Werror")
     run("cmake", "--build", build, "-j", str(os.cpu_count() or 1))
     return build
 
@@ -116,9 +118,9 @@ def sixteen_bits(steps: int, inputs: int = 1) -> np.ndarray:
 
 
 MODELS = {
-    "effect.json": lambda: effects.rtneural(effects.make_effect(24)),
-    "effect.aidax": lambda: effects.aidax(effects.make_effect(16), -3, 6),
-    "effect.nam": lambda: effects.nam(effects.make_effect(8, 2, begins=True)),
+    "effect.json": effects.make_effect(24).rtneural,
+    "effect.aidax": lambda: effects.make_effect(16).aidax(-3, 6),
+    "effect.nam": effects.make_effect(8, 2, begins=True).nam,
 }
 
 
@@ -143,7 +145,7 @@ def test_play_wav(programs: Path, tmp_path: Path, name: str) -> None:
 def test_play_wav_of_two_channels(programs: Path, tmp_path: Path) -> None:
     effect = effects.make_effect(12, inputs=2, outputs=2)
     model = tmp_path / "effect.json"
-    model.write_text(effects.rtneural(effect), encoding="utf-8")
+    model.write_text(effect.rtneural(), encoding="utf-8")
     x = sixteen_bits(700, 2)
     write_wav(tmp_path / "in.wav", x)
     run(programs / "play_wav", model, tmp_path / "in.wav", tmp_path / "out.wav")
@@ -154,8 +156,8 @@ def test_play_wav_of_two_channels(programs: Path, tmp_path: Path) -> None:
 @needs_sndfile
 def test_play_wav_says_what_is_wrong(programs: Path, tmp_path: Path) -> None:
     effect = effects.make_effect(3)
-    (tmp_path / "effect.json").write_text(effects.rtneural(effect), encoding="utf-8")
-    (tmp_path / "cut.json").write_text(effects.rtneural(effect)[:-9], encoding="utf-8")
+    (tmp_path / "effect.json").write_text(effect.rtneural(), encoding="utf-8")
+    (tmp_path / "cut.json").write_text(effect.rtneural()[:-9], encoding="utf-8")
     write_wav(tmp_path / "in.wav", sixteen_bits(9, 2))
     program, out = programs / "play_wav", tmp_path / "out.wav"
     assert "cut.json" in refused(program, tmp_path / "cut.json", tmp_path / "in.wav", out)
@@ -169,7 +171,7 @@ def test_model_info_runs_the_self_test_of_aidax(programs: Path, tmp_path: Path) 
         effect = effects.make_effect(hidden)
         effect.skip = 1.0
         model = tmp_path / "effect.aidax"
-        model.write_text(effects.aidax(effect, 6, -3, license="none"), encoding="utf-8")
+        model.write_text(effect.aidax(6, -3, license="none"), encoding="utf-8")
         lines = run(programs / "model_info", model).splitlines()
         assert lines[0].startswith(f"inputs 1, outputs 1, hidden units {hidden}, layers 1,")
         assert "license: none" in lines
