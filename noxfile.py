@@ -21,7 +21,7 @@ from typing import Any
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "cpp"]
-CPP = ["csrc", "tests/cpp", "tests/fuzz"]
+CPP = ["csrc", "tests/cpp", "tests/fuzz", "examples/embed", "benchmarks/embed"]
 OLDEST_COMPILERS = ["g++-11", "clang++-14"]  # as README.md and CMakeLists.txt promise
 AARCH64 = [
     "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
@@ -50,6 +50,12 @@ APPLICATIONS = [
     "language_model", "speech_recognition", "forecasting", "anomaly_detection", "recommender",
     "video_analysis",
 ]  # fmt: skip
+# What its network of an LSTM imports beyond what the extras bring; all that the package names would
+# be hundreds of MB more.
+NEURAL_AMP_MODELER = [
+    "neural-amp-modeler", "librosa", "lazy_loader", "wavio", "pytorch_lightning",
+    "lightning_utilities", "torchmetrics",
+]  # fmt: skip
 # The ends of what pyproject.toml admits. The oldest has no build for CPUs alone on PyPI.
 TORCH_RANGE = ["torch==2.5.*", "torch"]
 
@@ -61,8 +67,9 @@ def install(session: nox.Session, *what: str) -> None:
 
 
 def cpp_files() -> list[str]:
-    """Every C++ file of ours."""
-    return sorted(str(p) for d in CPP for p in Path(d).rglob("*") if p.suffix in {".cpp", ".hpp"})
+    """Every C and C++ file of ours."""
+    suffixes = {".c", ".h", ".cpp", ".hpp"}
+    return sorted(str(p) for d in CPP for p in Path(d).rglob("*") if p.suffix in suffixes)
 
 
 def cpp_tests(session: nox.Session, folder: str, *options: str, env: dict[str, str] | None = None):
@@ -257,9 +264,10 @@ def examples(session: nox.Session) -> None:
     """The examples, quickly."""
     install(session, ".[test,examples]")
     if session.virtualenv.is_sandboxed:
-        session.install("--no-deps", "silero-vad")
-    required = {"CELLGATE_REQUIRE": "silero,torch,examples"}
-    session.run("pytest", "-q", "tests/test_examples.py", env=required)
+        session.install("--no-deps", "silero-vad", *NEURAL_AMP_MODELER)
+    required = {"CELLGATE_REQUIRE": "silero,torch,examples,embed,nam"}
+    programs = ["tests/test_examples.py", "tests/test_embed_examples.py"]
+    session.run("pytest", "-q", *programs, "tests/test_audio_formats.py", env=required)
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "cellgate", "demo", "--output", folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -236,3 +237,47 @@ def test_classifier_from_python(programs: Path, tmp_path: Path) -> None:
     assert np.array_equal(rows[:, 1:].astype(np.float32), wanted.astype(np.float32))
     program = programs / "classify"
     assert "cut short" in refused(program, tmp_path / "digits.safetensors", stdin="2 1 2 3")
+
+
+def blocks(path: str) -> list[tuple[str, str, str]]:
+    """The whole programs in C and C++ of a document: its name, the language, the text."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    return [(path, *block) for block in re.findall(r"^```(c|cpp)\n(.*?)^```", text, re.M | re.S)]
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "text"), [*blocks("README.md"), *blocks("docs/embedding.md")]
+)
+def test_programs_of_the_documents(
+    programs: Path, tmp_path: Path, path: str, language: str, text: str
+) -> None:
+    if prefix := os.environ.get("CELLGATE_PREFIX"):
+        include, library = Path(prefix, "include"), next(Path(prefix).glob("lib*/libcellgate.a"))
+    else:
+        include, library = ROOT / "csrc" / "include", programs / "cellgate" / "libcellgate.a"
+    standard = {"c": "-std=c99", "cpp": "-std=c++17"}[language]
+    compiler = {"c": "cc", "cpp": "c++"}[language]
+    source = tmp_path / f"effect.{language}"
+    source.write_text(text, encoding="utf-8")
+    flags = (standard, "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{include}")
+    libraries = ("-lstdc++", "-lm", "-lpthread")
+    run(compiler, *flags, source, library, *libraries, "-o", tmp_path / "effect")
+
+    (name,) = re.findall(r'"(effect\.[a-z]+)"', text)
+    effect = effects.make_effect(8, begins=True)
+    if name.endswith(".nam"):
+        (tmp_path / name).write_text(effect.nam(), encoding="utf-8")
+    else:
+        cellgate.Network(*effect.parts()).save(tmp_path / name)
+    network = cellgate.load(tmp_path / name)
+    assert isinstance(network, cellgate.Network)
+    said = run("sh", "-c", 'cd "$0" && ./effect', tmp_path).split()
+    wanted, _ = network(np.array([[0.5], [-0.25], [0.0], [1.0]], np.float32))
+    assert [np.float32(word) for word in said] == wanted[:, 0].tolist()
+
+
+def test_documents_have_the_programs() -> None:
+    found = [
+        language for path in ("README.md", "docs/embedding.md") for _, language, _ in blocks(path)
+    ]
+    assert found == ["c", "c", "cpp"]
