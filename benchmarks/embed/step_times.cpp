@@ -164,10 +164,10 @@ void add_summary(int hidden, int call, const std::vector<Runner>& runners, std::
     if (!added) at->second = std::min(at->second, one);
   }
   char line[200];
-  std::snprintf(line, sizeof line, "%5d %5d  %8.4f", hidden, call, quantile(runners[0].blocks, 0.5));
+  std::snprintf(line, sizeof line, "| %d | %d | %.3f |", hidden, call, quantile(runners[0].blocks, 0.5));
   summary += line;
   for (const auto& [library, one] : best) {
-    std::snprintf(line, sizeof line, "   %5.2f %-24s", one.first, one.second.c_str());
+    std::snprintf(line, sizeof line, " %.2f (%s) |", one.first, one.second.c_str());
     summary += line;
   }
   summary += "\n";
@@ -258,7 +258,7 @@ int main(int argc, char** argv) {
   std::string summary;
   for (const int hidden : sizes) agree = run_size(hidden, calls, rounds, all, summary) && agree;
   std::printf(
-      "\n    H  call  cellgate   ratio of each library's fastest contender that computes the same\n%s",
+      "\n| H | frames a call | cellgate | ratio of each library's fastest that computes the same |\n%s",
       summary.c_str());
   return agree ? 0 : 1;
 }
