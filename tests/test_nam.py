@@ -1,7 +1,7 @@
 """Models of the package neural-amp-modeler: its own network is the reference for its files.
 
-It needs the packages neural-amp-modeler and torch, and is skipped without; CELLGATE_REQUIRE=nam makes
-that a failure.
+It needs the packages neural-amp-modeler and torch, and is skipped without; with
+CELLGATE_REQUIRE=nam that is a failure.
 """
 
 from __future__ import annotations
