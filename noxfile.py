@@ -36,11 +36,22 @@ ISA_TESTS = [
     for name in (
         "isa", "forward", "bitwise", "stream", "wavefront", "tape", "tape_threads", "core_training",
         "gradients", "gradients_edges", "saved_files", "fuzz", "fuzz_training", "torch_parity",
+        "network", "network_stream", "files_load",
     )
 ]  # fmt: skip
 FUZZ_TESTS = [
     f"tests/test_{name}.py"
-    for name in ("fuzz", "fuzz_training", "gradients", "reference", "forward", "stream", "tape")
+    for name in (
+        "fuzz",
+        "fuzz_training",
+        "gradients",
+        "reference",
+        "forward",
+        "stream",
+        "tape",
+        "network",
+        "network_stream",
+    )
 ]
 TORCH_TESTS = [
     *sorted(map(str, Path("tests").glob("test_torch_*.py"))),
@@ -267,7 +278,7 @@ def examples(session: nox.Session) -> None:
         session.install("--no-deps", "silero-vad", *NEURAL_AMP_MODELER)
     required = {"CELLGATE_REQUIRE": "silero,torch,examples,embed,nam"}
     programs = ["tests/test_examples.py", "tests/test_embed_examples.py"]
-    session.run("pytest", "-q", *programs, "tests/test_audio_formats.py", env=required)
+    session.run("pytest", "-q", *programs, "tests/test_nam.py", env=required)
     with tempfile.TemporaryDirectory() as folder:
         session.run("python", "-m", "cellgate", "demo", "--output", folder)
 

@@ -1,10 +1,8 @@
-"""Files of audio effects, read by `cellgate.load`, against the equations in float64; NAM's against
-the network of PyPI's neural-amp-modeler."""
+"""Files of audio effects, read by `cellgate.load`, against the equations in float64. What PyPI's
+neural-amp-modeler exports is in test_nam.py."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from typing import TYPE_CHECKING
 
 import cellgate
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
 
 SIZES = (3, 8, 12, 16, 20, 24, 32, 40, 64, 80)
 STEPS = 600
-
-needs_nam = pytest.mark.skipif(
-    importlib.util.find_spec("nam") is None and "nam" not in os.environ.get("CELLGATE_REQUIRE", ""),
-    reason="not installed: pip install neural-amp-modeler",
-)
 
 
 def load(folder: Path, name: str, text: str) -> cellgate.Network:
@@ -86,28 +79,3 @@ def test_nam(tmp_path: Path, hidden: int, layers: int) -> None:
     effect = effects.make_effect(hidden, layers, begins=True)
     network = load(tmp_path, "effect.nam", effect.nam())
     check(network, effect, effects.signal(STEPS))
-
-
-@needs_nam
-@pytest.mark.filterwarnings("default")  # of what the package imports
-@pytest.mark.parametrize(("layers", "hidden"), [(1, 16), (2, 8), (1, 24)])
-def test_neural_amp_modelers_own_network(tmp_path: Path, layers: int, hidden: int) -> None:
-    import torch
-    from nam.models.recurrent import LSTM
-
-    torch.manual_seed(hidden)
-    theirs = LSTM(hidden_size=hidden, num_layers=layers, sample_rate=48000)
-    theirs.eval()
-    theirs.export(tmp_path)
-    network = cellgate.load(tmp_path / "model.nam")
-    assert isinstance(network, cellgate.Network)
-    assert (network.lstm.num_layers, network.lstm.hidden_size) == (layers, hidden)
-
-    # The state that an export begins with is that after a second of silence.
-    x = effects.signal(STEPS)[:, 0]
-    with torch.no_grad():
-        begin = theirs._get_initial_state(torch.zeros((1, 48000, 1)))
-        state = (begin[0][:, None], begin[1][:, None]) if begin[0].ndim == 2 else begin
-        wanted = theirs._forward(torch.from_numpy(x)[None], state)[0].numpy()
-    y, _ = network(x[:, None])
-    assert_within("neural-amp-modeler", y[:, 0], wanted)
