@@ -120,15 +120,15 @@ def address(array: NDArray[Any] | None) -> int | None:
 class Model:
     """A cg_model of a file's bytes, or of the arrays of a network."""
 
-    def __init__(self, source: bytes | cellgate.Network, **options: Any) -> None:
+    def __init__(self, of: bytes | cellgate.Network, **options: Any) -> None:
         self.handle = c_void_p()
         given = Options(struct_size=ctypes.sizeof(Options), **options)
         out = ctypes.byref(self.handle)
-        if isinstance(source, bytes):
-            size = c_size_t(len(source))
-            call("cg_model_load_memory", source, size, ctypes.byref(given), out)
+        if isinstance(of, bytes):
+            size = c_size_t(len(of))
+            call("cg_model_load_memory", of, size, ctypes.byref(given), out)
         else:
-            kept = Described(source)
+            kept = Described(of)
             call("cg_model_create", ctypes.byref(kept.description), ctypes.byref(given), out)
         self.info = Info(struct_size=ctypes.sizeof(Info))
         call("cg_model_get_info", self.handle, ctypes.byref(self.info))

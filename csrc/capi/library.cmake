@@ -67,7 +67,7 @@ if(linker_version MATCHES "GNU ld" AND CMAKE_OBJCOPY AND NOT CELLGATE_SANITIZE)
   set(static_objects ${CMAKE_CURRENT_BINARY_DIR}/cellgate.o)
   add_custom_command(OUTPUT ${static_objects}
     COMMAND ${CMAKE_LINKER} -r --force-group-allocation -T ${script} -o ${static_objects} ${library_objects}
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --strip-unneeded ${static_objects}
+    COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=cg_* --strip-unneeded ${static_objects}
     DEPENDS ${library_objects} ${script} COMMAND_EXPAND_LISTS VERBATIM
     COMMENT "Joining the objects of the static library")
   set_source_files_properties(${static_objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
