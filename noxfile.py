@@ -21,7 +21,8 @@ from typing import Any
 import nox
 
 nox.options.sessions = ["lint", "types", "tests", "cpp"]
-CPP = ["csrc", "tests/cpp", "tests/fuzz", "examples/embed", "benchmarks/embed"]
+CPP = ["csrc", "tests/cpp", "tests/capi", "tests/fuzz", "examples/embed", "benchmarks/embed"]
+CPP_SUFFIXES = {".c", ".h", ".cpp", ".hpp"}
 OLDEST_COMPILERS = ["g++-11", "clang++-14"]  # as README.md and CMakeLists.txt promise
 AARCH64 = [
     "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
@@ -79,8 +80,7 @@ def install(session: nox.Session, *what: str) -> None:
 
 def cpp_files() -> list[str]:
     """Every C and C++ file of ours."""
-    suffixes = {".c", ".h", ".cpp", ".hpp"}
-    return sorted(str(p) for d in CPP for p in Path(d).rglob("*") if p.suffix in suffixes)
+    return sorted(str(p) for d in CPP for p in Path(d).rglob("*") if p.suffix in CPP_SUFFIXES)
 
 
 def cpp_tests(session: nox.Session, folder: str, *options: str, env: dict[str, str] | None = None):
@@ -200,7 +200,7 @@ def asan(session: nox.Session) -> None:
 
 @nox.session
 def fuzz_files(session: nox.Session) -> None:
-    """Each reader of files under libFuzzer and sanitizers: 30 s, or as many as are given."""
+    """Each reader of files, and cg_run, under libFuzzer and sanitizers: 30 s, or as given."""
     seconds = session.posargs[0] if session.posargs else "30"
     build = Path("build/fuzz")
     session.run(
@@ -217,6 +217,51 @@ def fuzz_files(session: nox.Session) -> None:
             f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=16384",
             "-print_final_stats=1", f"-artifact_prefix={build}/", external=True,
         )  # fmt: skip
+
+
+@nox.session
+def capi(session: nox.Session) -> None:
+    """The C library: build, install, its tests, and the same bits as Python on every ISA.
+
+    `-- write-abi` writes tests/capi/cellgate.abi again, which a change of the interface needs.
+    """
+    install(session, ".[test]")
+    build = Path("build/capi")
+    session.run(
+        "cmake", "-S", ".", "-B", str(build), "-DCELLGATE_LIBRARY=ON",
+        "-DCELLGATE_LIBRARY_TESTS=ON", "-DCELLGATE_WERROR=ON",
+        f"-DCMAKE_INSTALL_PREFIX={build.resolve() / 'prefix'}", external=True,
+    )  # fmt: skip
+    session.run("cmake", "--build", str(build), "-j", str(os.cpu_count()), external=True)
+    session.run("cmake", "--install", str(build), external=True, silent=True)
+    if "write-abi" in session.posargs:
+        session.run("python", "tests/capi_abi.py", str(build))
+        return
+    session.run("ctest", "--test-dir", str(build), "--output-on-failure", external=True)
+    for compiler, standard, source in (
+        ("clang", "c99", "header.c"),
+        ("clang++", "c++17", "header.cpp"),
+    ):
+        session.run(
+            compiler, f"-std={standard}", "-pedantic-errors", "-Wall", "-Wextra", "-Werror",
+            "-fsyntax-only", "-Icsrc/include", f"tests/capi/{source}", external=True,
+        )  # fmt: skip
+    env = {"CELLGATE_C_LIBRARY": str(build.resolve())}
+    for isa in build_info(session)["isas_supported"]:
+        session.run("pytest", "-q", "tests/test_capi.py", env={**env, "CELLGATE_ISA": isa})
+    session.run("pytest", "-q", "tests/test_capi_products.py", env=env)
+
+
+@nox.session
+def capi_asan(session: nox.Session) -> None:
+    """The C and C++ tests of the C library under the sanitizers: one instruction set."""
+    build = "build/capi-asan"
+    session.run(
+        "cmake", "-S", ".", "-B", build, "-DCELLGATE_LIBRARY=ON", "-DCELLGATE_LIBRARY_TESTS=ON",
+        "-DCELLGATE_SANITIZE=address,undefined", f"-DCELLGATE_ISAS={best_isa()}", external=True,
+    )  # fmt: skip
+    session.run("cmake", "--build", build, "-j", str(os.cpu_count()), external=True)
+    session.run("ctest", "--test-dir", build, "--output-on-failure", external=True)
 
 
 @nox.session

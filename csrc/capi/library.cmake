@@ -40,6 +40,8 @@ add_library(cellgate_small OBJECT ${small_sources})
 add_library(cellgate_fast OBJECT ${fast_sources})
 target_compile_options(cellgate_small PRIVATE -Os)
 foreach(objects IN ITEMS cellgate_small cellgate_fast)
+  # Without symbols that are unique in the process: they would keep a plug-in from being unloaded.
+  target_compile_options(${objects} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
   target_include_directories(${objects} PRIVATE csrc csrc/include ${CMAKE_CURRENT_BINARY_DIR}/generated)
   target_compile_definitions(${objects} PRIVATE CELLGATE_VERSION="${CELLGATE_VERSION}"
     $<$<BOOL:${CELLGATE_FILES}>:CELLGATE_FILES=1> $<$<NOT:$<BOOL:${CELLGATE_THREADS}>>:CELLGATE_NO_THREADS>)

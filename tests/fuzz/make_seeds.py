@@ -1,4 +1,5 @@
-"""Small files of every format that csrc/files reads, to start the fuzzers from.
+"""What the fuzzers start from: small files of every format that csrc/files reads, whole and cut
+short, and bytes of which fuzz_run makes calls.
 
 usage: python tests/fuzz/make_seeds.py FOLDER    (writes FOLDER/<format>/...)
 """
@@ -160,10 +161,29 @@ def seeds() -> dict[str, list[bytes]]:
     }
 
 
+def truncations(content: bytes) -> list[bytes]:
+    """Its first eighth, quarter, half, and all but the last byte."""
+    return [content[: len(content) // part] for part in (8, 4, 2)] + [content[:-1]]
+
+
+def calls() -> list[bytes]:
+    """Of fuzz_run: each byte is an argument; the values run through all small ones."""
+    return [
+        bytes((start + step * k) % 251 for k in range(96))
+        for start in range(8)
+        for step in (1, 3, 7)
+    ]
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     files = seeds()
     files["auto"] = [*itertools.chain.from_iterable(files.values())]
+    files = {
+        name: [*contents, *itertools.chain.from_iterable(map(truncations, contents))]
+        for name, contents in files.items()
+    }
+    files["run"] = calls()
     for name, contents in files.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for k, content in enumerate(contents):
