@@ -249,7 +249,8 @@ def capi(session: nox.Session) -> None:
     env = {"CELLGATE_C_LIBRARY": str(build.resolve())}
     for isa in build_info(session)["isas_supported"]:
         session.run("pytest", "-q", "tests/test_capi.py", env={**env, "CELLGATE_ISA": isa})
-    session.run("pytest", "-q", "tests/test_capi_products.py", env=env)
+    products = ["tests/test_capi_products.py", "tests/test_embed_examples.py"]
+    session.run("pytest", "-q", *products, env=env)
 
 
 @nox.session

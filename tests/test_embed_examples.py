@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 EMBED = ROOT / "examples" / "embed"
 SOUND = ROOT / "examples" / "data" / "goforward.raw"
 REQUIRED = os.environ.get("CELLGATE_REQUIRE", "")
+BUILT = os.environ.get("CELLGATE_C_LIBRARY")
+INSTALLED = Path(BUILT, "prefix").resolve() if BUILT else None
 
 # What Debian calls it, and what shows that it is there.
 PACKAGES = {
@@ -77,8 +79,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a build, see conftest.py for the variables."""
     build = Path(os.environ.get("CELLGATE_EMBED_BUILD") or tmp_path_factory.mktemp("embed"))
     options = []
-    if prefix := os.environ.get("CELLGATE_PREFIX"):
-        options = ["-DCELLGATE_INSTALLED=ON", f"-DCMAKE_PREFIX_PATH={prefix}"]
+    if INSTALLED:
+        options = ["-DCELLGATE_INSTALLED=ON", f"-DCMAKE_PREFIX_PATH={INSTALLED}"]
     run("cmake", "-S", EMBED, "-B", build, *options, CFLAGS="-Werror", CXXFLAGS="-Werror")
     run("cmake", "--build", build, "-j", str(os.cpu_count() or 1))
     return build
@@ -253,8 +255,8 @@ def blocks(path: str) -> list[tuple[str, str, str]]:
 def test_programs_of_the_documents(
     programs: Path, tmp_path: Path, path: str, language: str, text: str
 ) -> None:
-    if prefix := os.environ.get("CELLGATE_PREFIX"):
-        include, library = Path(prefix, "include"), next(Path(prefix).glob("lib*/libcellgate.a"))
+    if INSTALLED:
+        include, library = INSTALLED / "include", next(INSTALLED.rglob("libcellgate.a"))
     else:
         include, library = ROOT / "csrc" / "include", programs / "cellgate" / "libcellgate.a"
     standard = {"c": "-std=c99", "cpp": "-std=c++17"}[language]
