@@ -32,11 +32,7 @@ namespace {
 
 // Accumulators a tile may hold: what is left of the registers after one broadcast for each row and
 // one weight vector. The baseline has no fused multiply-add and needs one more for the product.
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr int kTileAccumulators = kVectorRegisters == 32 ? 24 : 12;
-#else
-constexpr int kTileAccumulators = 8;
-#endif
+constexpr int kTileAccumulators = !kFused ? 8 : kVectorRegisters == 32 ? 24 : 12;
 #if defined(CELLGATE_COMPACT)
 constexpr bool kCompact = true;
 #else
