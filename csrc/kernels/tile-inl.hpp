@@ -22,11 +22,7 @@ namespace {
 
 // Accumulators a tile may hold: what is left of the registers after one broadcast for each row and
 // one weight vector. The baseline has no fused multiply-add and needs one more for the product.
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr int kTileAccumulators = kVectorRegisters == 32 ? 24 : 12;
-#else
-constexpr int kTileAccumulators = 8;
-#endif
+constexpr int kTileAccumulators = !kFused ? 8 : kVectorRegisters == 32 ? 24 : 12;
 constexpr int kTileRows = kTileAccumulators / 4;
 
 // A panel's block of k must stay in the L1 cache (at least 32 KiB on x86-64 and aarch64 CPUs) while all

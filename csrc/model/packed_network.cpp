@@ -66,6 +66,10 @@ template <class S>
 void Network<S>::pack_head() {
   const LinearHead<S>& head = *parts_.head;
   head_ = pack(head.weight.data(), panels(), features(), kernels(), PlainRows{head.outputs, lstm_->lanes()});
+  if (head.outputs == 1) {
+    head_row_ = AlignedBuffer<S>(head.weight.size());
+    std::copy(head.weight.begin(), head.weight.end(), head_row_.data());
+  }
   if (head.bias.empty()) return;
   const auto padded = static_cast<std::size_t>(panels() * 4 * lstm_->lanes());
   head_bias_ = AlignedBuffer<S>(padded);

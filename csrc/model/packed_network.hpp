@@ -17,7 +17,10 @@ class Network {
   // The head's weights are packed, and no longer in parts(). Throws as validate() does, and std::bad_alloc.
   Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts);
   // Packs the LSTM too. Throws also as Model does.
-  explicit Network(const NetworkDescription<S>& network, const KernelTable& table = active_kernel_table());
+  Network(const NetworkDescription<S>& network, const KernelTable& table);
+  // On the instruction set of this process.
+  explicit Network(const NetworkDescription<S>& network)
+      : Network(network, kernel_table_for(network.config.hidden_size, sizeof(S))) {}
 
   const Model<S>& lstm() const { return *lstm_; }
   const std::shared_ptr<const Model<S>>& shared_lstm() const { return lstm_; }
@@ -51,6 +54,8 @@ class Network {
   // Panels of the head's outputs.
   std::int64_t panels() const { return (output_size() + 4 * lstm_->lanes() - 1) / (4 * lstm_->lanes()); }
   const S* head_bias() const { return head_bias_.data(); }  // [panels, 4, lanes], or null: zero
+  // [D * (P or H)], the head's weights if it has one output, else null.
+  const S* head_row() const { return head_row_.data(); }
 
  private:
   void pack_head();
@@ -58,7 +63,7 @@ class Network {
   std::shared_ptr<const Model<S>> lstm_;
   NetworkParts<S> parts_;
   Panels head_;  // [panels of O columns] of depth D * (P or H)
-  AlignedBuffer<S> head_bias_;
+  AlignedBuffer<S> head_bias_, head_row_;
 };
 
 // What packs to the same bits, with arrays of its own.
