@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import audio_files
 import cellgate
 import numpy as np
 import pytest
-from cases import DTYPES, assert_same_bits, make_case
+from cases import DTYPES, assert_same_bits, digest, make_case
 from network_cases import initial_state_of, make_parts
 from safetensors import safe_open
+from test_isa import WITHOUT_FMA
 from tolerances import assert_within
 
-if TYPE_CHECKING:
-    from pathlib import Path
+FOLDER = Path(__file__).with_name("data") / "networks"
+SAVED: dict[str, dict[str, str]] = json.loads((FOLDER / "digests.json").read_text())
 
 # Of audio models, not only multiples of a vector.
 HIDDEN_SIZES = (3, 8, 12, 16, 20, 24, 32, 40, 64, 80)
@@ -43,6 +45,27 @@ def loaded(path: Path, document: Any) -> cellgate.Network:
     network = cellgate.load(path)
     assert type(network) is cellgate.Network
     return network
+
+
+def run_saved(network: cellgate.Network) -> Any:
+    """The results that digests of stored files are of."""
+    lstm = network.lstm
+    x = np.linspace(-1, 1, 5 * 3 * lstm.input_size).reshape(3, 5, -1).astype(lstm.dtype)
+    return network(x if lstm.batch_first else x.swapaxes(0, 1), lengths=[5, 0, 3])
+
+
+def test_every_stored_file_is_held_to_its_digests() -> None:
+    assert SAVED.keys() == {path.name for path in FOLDER.glob("*.safetensors")}
+    assert len(SAVED) >= 4
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_file_of_an_earlier_version_gives_the_same_bits(name: str) -> None:
+    network = cellgate.load(FOLDER / name)
+    assert repr(network) == SAVED[name]["repr"]
+    assert digest(network.lstm.state_dict()) == SAVED[name]["weights"]
+    if cellgate.active_isa() not in WITHOUT_FMA:
+        assert digest(run_saved(network)) == SAVED[name]["outputs"]
 
 
 class TestRoundTrips:

@@ -24,6 +24,10 @@ ORDER = (
 
 # Imports inside functions, each with its reason.
 ALLOWED = {
+    ("cellgate", "linear"): "slow: a tenth of the import, which is not always needed",
+    ("cellgate", "network"): "as linear",
+    ("cellgate", "network_stream"): "as linear",
+    ("files", "network"): "as linear",
     ("demo", "safetensors.numpy"): "only when a checkpoint is kept",
     ("demo", "matplotlib.figure"): "optional: without it there is no chart",
     ("estimators.training", "tqdm"): "optional: only where progress is shown",

@@ -39,6 +39,9 @@ BOUNDS = {
         "with errors of random signs, so about as much again, its own chain of some 70 products, "
         "17 u, and an output gain of 1.5.",
     ),
+    "nam float32": Bound(
+        1e-6, "What the project promises: 17 u, of two chains of some 30 products in other orders."
+    ),
     "torch float64": Bound(1e-12, "As for the reference, which torch equals to 1e-15."),
     "torch float32": Bound(8e-6, "Both sides are within 4e-6 of the exact result."),
     "gradients float64": Bound(

@@ -10,7 +10,10 @@ namespace {
 
 template <class S>
 SharedNetwork<S> build(const SharedModel<S>& lstm, const py::dict& given) {
-  const GivenParts<S> parts(lstm->config(), given);
+  // A copy, which no code of an array-like can take items out of while they are read.
+  const auto own = py::reinterpret_steal<py::dict>(PyDict_Copy(given.ptr()));
+  if (!own) throw py::error_already_set();
+  const GivenParts<S> parts(lstm->config(), own);
   const py::gil_scoped_release release;
   return std::make_shared<const Network<S>>(lstm, parts.parts());
 }

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from . import formats
 from .lstm import LSTM
-from .network import Network, restore
 from .weights import assemble
 
 if TYPE_CHECKING:
     import os
+
+    from .network import Network
 
 __all__ = ["load"]
 
@@ -59,4 +60,8 @@ def load(path: str | os.PathLike[str]) -> LSTM | Network:
     True
     """
     config, model, network = formats.read(path)
-    return assemble(LSTM, config, model) if network is None else restore(Network, config, network)
+    if network is None:
+        return assemble(LSTM, config, model)
+    from .network import Network, restore
+
+    return restore(Network, config, network)
