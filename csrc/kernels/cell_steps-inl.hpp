@@ -188,8 +188,35 @@ void many_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
   return steps_of_groups<W, 1, kHead>(args);
 }
 
+// Of all steps, when they are done.
+template <class W, Head kHead, class S>
+CELLGATE_INLINE void all_outputs(const cellgate::CellStepsArgs<S>& args) {
+  for (std::int64_t step = 0; step < args.steps; ++step) {
+    const S* h = args.h + (step + 1) * args.h_step;
+    HeadSums<W, kHead, S> head(args);
+    for (std::int64_t k = 0; k < args.recurrent_size; ++k) head.add(k, broadcast(h[k]));
+    head.store_to(args, step);
+  }
+}
+
+// Compact, float with fused multiply-adds alone is worth code for each number of blocks; and the sums of a
+// head of several columns nowhere code that runs them among those of the gates.
+template <class S>
+constexpr bool kFewForms = kCompact && !(kFused && sizeof(S) == sizeof(float));
+
 template <class W, class S>
-void cell_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
+void few_forms(const cellgate::CellStepsArgs<S>& args) noexcept {
+  if (args.blocks == 1 || !kFused) {
+    steps_of_groups<W, 1, Head::kNone>(args);
+  } else if constexpr (kFused) {
+    steps_of_groups<W, 2, Head::kNone>(args);
+  }
+  if (args.outputs == 1) return all_outputs<W, Head::kOne>(args);
+  if (args.outputs > 1) all_outputs<W, Head::kSome>(args);
+}
+
+template <class W, class S>
+CELLGATE_INLINE void all_forms(const cellgate::CellStepsArgs<S>& args) {
   if (args.steps == 1 && args.blocks <= kStepBlocks) {
     if (args.blocks == 1) step_of_group<W, 1>(args);
     if (args.blocks == 2) step_of_group<W, 2>(args);
@@ -203,7 +230,21 @@ void cell_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
   if (args.steps == 0) return;
   if (args.outputs == 0) return many_steps<W, Head::kNone>(args);
   if (args.outputs == 1) return many_steps<W, Head::kOne>(args);
-  many_steps<W, Head::kSome>(args);
+  if constexpr (kCompact) {
+    many_steps<W, Head::kNone>(args);
+    return all_outputs<W, Head::kSome>(args);
+  } else {
+    many_steps<W, Head::kSome>(args);
+  }
+}
+
+template <class W, class S>
+void cell_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
+  if constexpr (kFewForms<S>) {
+    few_forms<W>(args);
+  } else {
+    all_forms<W>(args);
+  }
 }
 
 }  // namespace
