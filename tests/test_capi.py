@@ -36,7 +36,7 @@ def run_both(case: Any, model: Model, threads: int = 1) -> None:
 
 def test_it_is_the_library_of_this_version_on_the_same_instruction_set() -> None:
     assert library().cg_version().decode() == cellgate.__version__
-    model = Model(cellgate.Network(cellgate.LSTM(1, 2)))
+    model = Model(cellgate.Network(cellgate.LSTM(1, 20)))
     assert model.info.isa.decode() == cellgate.active_isa()
 
 

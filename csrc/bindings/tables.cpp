@@ -44,7 +44,7 @@ py::tuple totals(const py::dict& options) {
 
 template <class S>
 py::tuple layout_of(const Config& config, const Training& training) {
-  const std::int64_t lanes = cellgate::kernels<S>(active_kernel_table()).lanes;
+  const std::int64_t lanes = cellgate::kernels<S>(kernel_table_for(config.hidden_size, sizeof(S))).lanes;
   const TapeLayout layout(config, config.padded_hidden(lanes), training);
   py::list parts;
   for (const TapePart& part : {layout.gates, layout.cells, layout.planes})

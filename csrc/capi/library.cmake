@@ -59,24 +59,25 @@ foreach(library IN ITEMS stdc++ c++ m)
   endif()
 endforeach()
 
-# GNU ld makes one object of all: templates are there once, a third of the size goes, and nothing but cg_ is
-# visible to the program that it is linked into. Other linkers get the objects as they are.
 set(library_objects $<TARGET_OBJECTS:cellgate_small> $<TARGET_OBJECTS:cellgate_fast> ${kernel_objects})
-set(static_objects ${library_objects})
+add_library(cellgate_static STATIC ${library_objects})
+add_library(cellgate_shared SHARED ${library_objects})
+# GNU ld makes one object of all that is in the archive: templates are there once, a third of the size goes, and
+# nothing but cg_ is visible to the program that it is linked into. With other linkers the archive stays as it is.
 execute_process(COMMAND ${CMAKE_LINKER} --version OUTPUT_VARIABLE linker_version ERROR_QUIET)
 if(linker_version MATCHES "GNU ld" AND CMAKE_OBJCOPY AND NOT CELLGATE_SANITIZE)
+  set(joined ${CMAKE_CURRENT_BINARY_DIR}/cellgate.o)
   set(script ${CMAKE_CURRENT_SOURCE_DIR}/csrc/capi/static.ld)
-  set(static_objects ${CMAKE_CURRENT_BINARY_DIR}/cellgate.o)
-  add_custom_command(OUTPUT ${static_objects}
-    COMMAND ${CMAKE_LINKER} -r --force-group-allocation -T ${script} -o ${static_objects} ${library_objects}
-    COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=cg_* --strip-unneeded ${static_objects}
-    DEPENDS ${library_objects} ${script} COMMAND_EXPAND_LISTS VERBATIM
-    COMMENT "Joining the objects of the static library")
-  set_source_files_properties(${static_objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  add_custom_command(TARGET cellgate_static POST_BUILD
+    COMMAND ${CMAKE_LINKER} -r --force-group-allocation -T ${script} -o ${joined}
+      --whole-archive $<TARGET_FILE:cellgate_static>
+    COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=cg_* --strip-unneeded ${joined}
+    COMMAND ${CMAKE_COMMAND} -E rm -f $<TARGET_FILE:cellgate_static>
+    COMMAND ${CMAKE_AR} qcs $<TARGET_FILE:cellgate_static> ${joined}
+    COMMENT "Joining the objects of the static library" VERBATIM)
+  set_target_properties(cellgate_static PROPERTIES LINK_DEPENDS ${script})
 endif()
 
-add_library(cellgate_static STATIC ${static_objects})
-add_library(cellgate_shared SHARED ${library_objects})
 foreach(kind IN ITEMS static shared)
   set_target_properties(cellgate_${kind} PROPERTIES OUTPUT_NAME cellgate EXPORT_NAME ${kind} LINKER_LANGUAGE CXX)
   target_include_directories(cellgate_${kind} INTERFACE

@@ -23,7 +23,7 @@ files::ReadOptions read_options_of(const cg_model_options& options, const char* 
 }
 
 cg_model* load(files::Bytes bytes, const files::ReadOptions& read, const cg_model_options& options) {
-  table_of(options);  // before anything is read
+  table_of(options, 1, sizeof(float));  // a wrong one is refused before anything is read
   const AnyNetwork network = files::read_network(bytes, read);
   return std::visit([&](const auto& of_type) { return make_model(of_type, options); }, network);
 }

@@ -22,8 +22,8 @@ cg_model_options read_options(const cg_model_options* given) {
   return options;
 }
 
-const KernelTable& table_of(const cg_model_options& options) {
-  return options.isa ? kernel_table(options.isa) : active_kernel_table();
+const KernelTable& table_of(const cg_model_options& options, std::int64_t hidden_size, int scalar_bytes) {
+  return options.isa ? kernel_table(options.isa) : kernel_table_for(hidden_size, scalar_bytes);
 }
 
 void* allocate(const MemorySource* source, std::size_t bytes, std::size_t alignment) noexcept {
@@ -47,7 +47,7 @@ void destroy(cg_model* model) noexcept {
 
 template <class S>
 cg_model* make_model(const NetworkDescription<S>& network, const cg_model_options& options) {
-  const KernelTable& table = table_of(options);
+  const KernelTable& table = table_of(options, network.config.hidden_size, sizeof(S));
   MemorySource source{};
   if (options.allocator) {
     source = {options.allocator->context, options.allocator->allocate, options.allocator->release};

@@ -6,7 +6,8 @@
 
 namespace cellgate::capi {
 
-const KernelTable& table_of(const cg_model_options& options);
+// What options.isa names, or the best for a model of this size.
+const KernelTable& table_of(const cg_model_options& options, std::int64_t hidden_size, int scalar_bytes);
 
 // A model with one reference, packed from `network`.
 template <class S>

@@ -14,8 +14,11 @@ struct Gates {
 };
 
 // i = sigmoid(z_i)   f = sigmoid(z_f)   g = tanh(z_g)   o = sigmoid(z_o)
-template <class S>
+// Chain: everything waits for the result, see activations-inl.hpp.
+template <class S, bool Chain = false>
 CELLGATE_INLINE Gates<S> activate(const typename Simd<S>::V (&z)[4]) {
+  if constexpr (Chain)
+    return {sigmoid_of_chain(z[0]), sigmoid_of_chain(z[1]), tanh_of_chain(z[2]), sigmoid_of_chain(z[3])};
   return {sigmoid(z[0]), sigmoid(z[1]), tanh(z[2]), sigmoid(z[3])};
 }
 
@@ -26,9 +29,9 @@ CELLGATE_INLINE typename Simd<S>::V next_cell(const Gates<S>& gates, typename Si
 }
 
 // h = o * tanh(c)
-template <class S>
+template <class S, bool Chain = false>
 CELLGATE_INLINE typename Simd<S>::V cell_output(typename Simd<S>::V o, typename Simd<S>::V c) {
-  return o * tanh(c);
+  return o * (Chain ? tanh_of_chain(c) : tanh(c));
 }
 
 // Backward. The gradient by c, of what the output and the later step pass on, with squashed = tanh(c), which

@@ -86,6 +86,21 @@ const KernelTable& active_kernel_table() {
   return table;
 }
 
+const KernelTable& kernel_table_for(std::int64_t hidden_size, int scalar_bytes) {
+  static const bool forced = [] {
+    const char* name = std::getenv("CELLGATE_ISA");
+    return name && *name;
+  }();
+  const KernelTable& active = active_kernel_table();
+  const int lanes = scalar_bytes == 4 ? active.float32.lanes : active.float64.lanes;
+  if (forced || hidden_size > lanes / 2 || !active.fused) return active;
+  const KernelTable* best = &active;
+  for (const KernelTable* table : supported_kernel_tables()) {
+    if (table->fused && 2 * table->float32.lanes == active.float32.lanes) best = table;
+  }
+  return *best;
+}
+
 template <class S>
 const Kernels<S>& kernels(const KernelTable& table, WeightType type) {
   switch (type) {

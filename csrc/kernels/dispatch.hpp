@@ -22,6 +22,10 @@ const KernelTable& kernel_table(const std::string& name);
 // call; throws std::invalid_argument when CELLGATE_ISA is unknown or unsupported.
 const KernelTable& active_kernel_table();
 
+// The one for a layer of `hidden_size` units: the active one or, where half of its vectors or more would be
+// empty, one with vectors half as wide that gives the same bits. With CELLGATE_ISA set always the active one.
+const KernelTable& kernel_table_for(std::int64_t hidden_size, int scalar_bytes);
+
 // `text` with bytes other than printable ASCII as \\xhh: what an error message may quote.
 std::string printable(const std::string& text);
 

@@ -141,6 +141,13 @@ struct CellStepsArgs {
          // receive
   std::ptrdiff_t h_step;  // h after each step; what is padding is written too
   S* c;                   // padded to whole blocks: read and overwritten
+  // out = start + h W^T of each step, of at most `lanes` columns; 0: not wanted here.
+  std::int64_t outputs;
+  PanelsView head;      // one panel, depth recurrent_size; of one column:
+  const S* head_row;    // [recurrent_size], the same weights, which leave more of a cache to R
+  const S* head_start;  // [4, lanes], or null: zero
+  S* out;               // [steps, out_step], each of `outputs`
+  std::ptrdiff_t out_step;
 };
 
 // One time step backward, the cell and the gates of some blocks of units. With h = o * tanh(c):
@@ -226,6 +233,7 @@ struct Kernels {
 
 struct KernelTable {
   const char* name;  // as in isa.cmake and CELLGATE_ISA
+  bool fused;        // whether a multiply-add is rounded once: tables that do give the same bits
 #define CELLGATE_WEIGHT_TYPE(name, W, S) Kernels<S> name;
 #include "kernels/weight_types.def"
 };

@@ -53,6 +53,7 @@ extern "C" {
 extern const cellgate::KernelTable CELLGATE_JOIN(cellgate_kernels_, CELLGATE_ISA_NAME);
 const cellgate::KernelTable CELLGATE_JOIN(cellgate_kernels_, CELLGATE_ISA_NAME) = {
     CELLGATE_STRING(CELLGATE_ISA_NAME),
+    kFused,
 #define CELLGATE_WEIGHT_TYPE(name, W, S) kernels<W, S>(cellgate::WeightType::name),
 #include "kernels/weight_types.def"
 };

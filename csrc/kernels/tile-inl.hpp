@@ -19,12 +19,12 @@
 #endif
 
 // CELLGATE_COMPACT: half the code, for the C library, whose products of many rows are a few per cent slower
-// with it. No bit depends on it.
+// with it. No bit depends on it, nor the speed of cell_steps.
 #if defined(CELLGATE_COMPACT)
-#undef CELLGATE_UNROLL_K
-#define CELLGATE_UNROLL_K
+#define CELLGATE_UNROLL_K_UNLESS_COMPACT
 #define CELLGATE_INLINE_UNLESS_COMPACT __attribute__((noinline))
 #else
+#define CELLGATE_UNROLL_K_UNLESS_COMPACT CELLGATE_UNROLL_K
 #define CELLGATE_INLINE_UNLESS_COMPACT CELLGATE_INLINE
 #endif
 
@@ -32,11 +32,7 @@ namespace {
 
 // Accumulators a tile may hold: what is left of the registers after one broadcast for each row and
 // one weight vector. The baseline has no fused multiply-add and needs one more for the product.
-#if defined(__FMA__) || defined(__aarch64__)
-constexpr int kTileAccumulators = kVectorRegisters == 32 ? 24 : 12;
-#else
-constexpr int kTileAccumulators = 8;
-#endif
+constexpr int kTileAccumulators = !kFused ? 8 : kVectorRegisters == 32 ? 24 : 12;
 #if defined(CELLGATE_COMPACT)
 constexpr bool kCompact = true;
 #else
@@ -206,7 +202,7 @@ CELLGATE_INLINE void accumulate(Tile<S, R, Q> (&t)[U], const A& a, const W* pane
     w[u] = panel + u * panel_stride + k_begin * 4 * lanes;
     hide_origin(w[u]);
   }
-  CELLGATE_UNROLL_K
+  CELLGATE_UNROLL_K_UNLESS_COMPACT
   for (std::int64_t k = k_begin; k < k_end; ++k) {
     if constexpr (Pace > 0) {
       CELLGATE_UNROLL

@@ -28,6 +28,13 @@ constexpr int kVectorBytes = 16;
 constexpr int kVectorRegisters = 16;
 #endif
 
+// Whether fma() below rounds once.
+#if defined(__FMA__) || defined(__aarch64__)
+constexpr bool kFused = true;
+#else
+constexpr bool kFused = false;
+#endif
+
 // One register of scalars S, of the signed integers as wide as S (what comparisons give), and the
 // same register at an address aligned for S alone.
 template <class S>

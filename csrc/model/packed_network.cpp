@@ -70,6 +70,10 @@ void Network<S>::pack_head(const MemorySource* memory) {
   const LinearHead<S>& head = *parts_.head;
   head_ = pack(head.weight.data(), panels(), features(), kernels(), PlainRows{head.outputs, lstm_->lanes()},
                memory);
+  if (head.outputs == 1) {
+    head_row_ = AlignedBuffer<S>(head.weight.size(), memory);
+    std::copy(head.weight.begin(), head.weight.end(), head_row_.data());
+  }
   if (head.bias.empty()) return;
   const auto padded = static_cast<std::size_t>(panels() * 4 * lstm_->lanes());
   head_bias_ = AlignedBuffer<S>(padded, memory);

@@ -18,8 +18,11 @@ class Network {
   // Throws as validate() does, and std::bad_alloc.
   Network(std::shared_ptr<const Model<S>> lstm, NetworkParts<S> parts, const MemorySource* memory = nullptr);
   // Packs the LSTM too. Throws also as Model does.
-  explicit Network(const NetworkDescription<S>& network, const KernelTable& table = active_kernel_table(),
-                   const MemorySource* memory = nullptr);
+  Network(const NetworkDescription<S>& network, const KernelTable& table,
+          const MemorySource* memory = nullptr);
+  // On the instruction set of this process.
+  explicit Network(const NetworkDescription<S>& network)
+      : Network(network, kernel_table_for(network.config.hidden_size, sizeof(S))) {}
 
   const Model<S>& lstm() const { return *lstm_; }
   const std::shared_ptr<const Model<S>>& shared_lstm() const { return lstm_; }
@@ -53,6 +56,8 @@ class Network {
   // Panels of the head's outputs.
   std::int64_t panels() const { return (output_size() + 4 * lstm_->lanes() - 1) / (4 * lstm_->lanes()); }
   const S* head_bias() const { return head_bias_.data(); }  // [panels, 4, lanes], or null: zero
+  // [D * (P or H)], the head's weights if it has one output, else null.
+  const S* head_row() const { return head_row_.data(); }
 
  private:
   void pack_head(const MemorySource* memory);
@@ -60,7 +65,7 @@ class Network {
   std::shared_ptr<const Model<S>> lstm_;
   NetworkParts<S> parts_;
   Panels head_;  // [panels of O columns] of depth D * (P or H)
-  AlignedBuffer<S> head_bias_;
+  AlignedBuffer<S> head_bias_, head_row_;
 };
 
 // What packs to the same bits, with arrays of its own.

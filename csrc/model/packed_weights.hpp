@@ -42,9 +42,11 @@ class Model {
   // `weights` has one entry for each layer and direction, ordered as PyTorch's parameters:
   // layer 0 forward, layer 0 reverse, layer 1 forward, ... They are stored as `type`, which must be a type
   // for S, in memory of `memory`, which must outlive this. Throws as validate() and kernels() do.
-  Model(const Config& config, const std::vector<LayerWeights<S>>& weights,
-        const KernelTable& table = active_kernel_table(), WeightType type = weight_type_of<S>(),
-        const MemorySource* memory = nullptr);
+  Model(const Config& config, const std::vector<LayerWeights<S>>& weights, const KernelTable& table,
+        WeightType type = weight_type_of<S>(), const MemorySource* memory = nullptr);
+  // On the instruction set of this process.
+  Model(const Config& config, const std::vector<LayerWeights<S>>& weights)
+      : Model(config, weights, kernel_table_for(config.hidden_size, sizeof(S))) {}
 
   const Config& config() const { return config_; }
   const Kernels<S>& kernels() const { return kernels_; }

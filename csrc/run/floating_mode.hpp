@@ -16,11 +16,19 @@ namespace cellgate {
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
-  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80u | 0x8040u); }  // the default, FTZ, DAZ
-  ~FlushDenormals() { _mm_setcsr(saved_); }
+  // Writing the mode waits for all that is under way, so it is written only where it is another; the lowest
+  // six bits are what happened, and of no effect.
+  FlushDenormals() : saved_(_mm_getcsr()), differs_((saved_ & ~0x3fu) != kMode) {
+    if (differs_) _mm_setcsr(kMode);
+  }
+  ~FlushDenormals() {
+    if (differs_) _mm_setcsr(saved_);
+  }
 
  private:
-  unsigned saved_;
+  static constexpr unsigned kMode = 0x1f80u | 0x8040u;  // the default, FTZ, DAZ
+  const unsigned saved_;
+  const bool differs_;
 #elif defined(__aarch64__)
   FlushDenormals() {
     __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));

@@ -33,26 +33,44 @@ class Frames {
   void set_state(const S* h, const S* c) noexcept;
 
  private:
-  // What of a layer lives from one call to the next.
+  // Of a layer: what each call fills in, and what stays.
   struct Layer {
-    S* h;  // [1 + kChunk, h_step]: before the chunk, then after each of its frames
-    S* c;  // [padded H]
+    CellStepsArgs<S> steps;
+    GemmArgs<S> product;  // bias + x W^T of a chunk
+    S* h;                 // [1 + kChunk, h_step]: at_ is that before the next frame
   };
 
+  void describe_layer(std::int64_t layer, Arena& arena) noexcept;
+  void describe_head() noexcept;
+  // `frames` of them, for which there is room behind at_.
   void run_chunk(std::int64_t frames, const S* in, std::ptrdiff_t in_frame, std::ptrdiff_t in_feature, S* out,
                  std::ptrdiff_t out_frame, std::ptrdiff_t out_feature) noexcept;
-  void run_layer(std::int64_t layer, std::int64_t frames, const S* x, std::ptrdiff_t x_step) noexcept;
-  void run_projected(const PackedLayer<S>& weights, const Layer& at, std::int64_t frames) noexcept;
+  void run_layer(Layer& at, const PackedLayer<S>& weights, std::int64_t frames, const S* x,
+                 std::ptrdiff_t x_step, S* out, std::ptrdiff_t out_step) noexcept;
+  void run_steps(Layer& at, std::int64_t frames, bool with_step, const S* x, std::ptrdiff_t x_step, S* out,
+                 std::ptrdiff_t out_step) noexcept;
+  void run_projected(const Layer& layer, const PackedLayer<S>& weights, std::int64_t frames) noexcept;
+  void run_head(std::int64_t frames, const S* h, std::ptrdiff_t h_step, const S* in, std::ptrdiff_t in_frame,
+                std::ptrdiff_t in_feature) noexcept;
+  void rewind() noexcept;
   void pool(std::int64_t frames, const S* h) noexcept;
   const S* const* rows(const S* first, std::ptrdiff_t step, std::int64_t count) noexcept;
 
   const Network<S>& network_;
+  const Kernels<S>& kernels_;
   const std::int64_t h_step_;  // of the rows of h: padded to a vector
-  Layer* layers_;              // [L]
+  const std::int64_t inputs_, outputs_, layer_count_;
+  const bool scales_, projects_;
+  bool head_in_steps_ = false;  // the last layer's kernel puts out what the head sums
+  bool finishes_ = false;       // activation, skip or gain follow
+  bool plain_ = false;          // one layer puts out what the network does, from the caller's input
+  std::int64_t at_ = 0;
+  Layer* layers_;  // [L]
+  HeadArgs<S> head_{};
   S *z_, *y_, *preactivation_, *cell_output_, *pooled_, *sum_, *partial_, *gathered_;
   const S **read_rows_, **x_rows_;
   S** write_rows_;
-  std::int64_t* pooled_frames_;
+  std::int64_t pooled_frames_ = 0;
 };
 
 // Bytes that Frames take, beside the object itself.

@@ -325,7 +325,7 @@ void check_struct_sizes() {
 }
 
 void check_models() {
-  const Described<float> described({1, 8, 2, 0, false, 2});
+  const Described<float> described({1, 20, 2, 0, false, 2});
   cg_model* model = described.create();
   const char *key = nullptr, *value = nullptr;
   CHECK(cg_model_metadata(model, "name", &value, &error) == CG_OK && !std::strcmp(value, "a name"),

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "kernels/activations-inl.hpp"
 #include "kernels/dispatch.hpp"
 #include "run/floating_mode.hpp"
 
@@ -284,7 +285,32 @@ void check_bits(const KernelTable& table) {
         static_cast<unsigned long long>(digest.value()));
 }
 
+// The forms that limit their result against those that limit x, as this file is compiled: to the bit, but for
+// the bits of NaN.
+template <class S, class F>
+void check_chain(std::uint64_t stride, std::uint64_t last, const F& value) {
+  constexpr int lanes = Simd<S>::lanes;
+  for (std::uint64_t first = 0; first <= last; first += stride * lanes) {
+    typename Simd<S>::V x{};
+    for (int j = 0; j < lanes; ++j) x[j] = value(first + static_cast<std::uint64_t>(j) * stride);
+    const typename Simd<S>::V pairs[2][2] = {{sigmoid(x), sigmoid_of_chain(x)}, {tanh(x), tanh_of_chain(x)}};
+    for (int function = 0; function < 2; ++function) {
+      for (int j = 0; j < lanes; ++j) {
+        const S a = pairs[function][0][j], b = pairs[function][1][j];
+        CHECK(bits_as<Bits<S>>(a) == bits_as<Bits<S>>(b) || (std::isnan(a) && std::isnan(b)),
+              "%s(%a): %a, as the end of a chain %a", kFunctionNames[function], static_cast<double>(x[j]),
+              static_cast<double>(a), static_cast<double>(b));
+      }
+    }
+  }
+}
+
 int run(std::uint64_t stride, const char* isa) {
+  check_chain<float>(stride, 0xffffffffu,
+                     [](std::uint64_t bits) { return bits_as<float>(static_cast<std::uint32_t>(bits)); });
+  check_chain<double>(1, 1u << 22, [](std::uint64_t i) {
+    return std::ldexp(static_cast<double>(i) - (1 << 21), i % 64 == 0 ? -11 : -9 - static_cast<int>(i % 20));
+  });
   const Tables tables = isa ? Tables{&cellgate::kernel_table(isa)} : cellgate::supported_kernel_tables();
   for (const KernelTable* table : tables) {
     check_arrays<float>(*table);

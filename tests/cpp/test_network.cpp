@@ -24,6 +24,7 @@ struct NetworkCase {
   Pooling pooling = Pooling::kNone;
   bool scaled = false, begins = false;
   double skip = 0, input_gain = 1, output_gain = 1;
+  bool extreme = false;  // inputs that saturate the gates, infinities and NaN among them
 };
 
 template <class S>
@@ -89,8 +90,11 @@ std::vector<NetworkCase<S>> cases() {
   };
   static const std::string names[] = {"H 1", "H 8", "H 16", "H 24", "H 33", "H 40", "H 64", "H 80", "H 130"};
   int i = 0;
-  for (const std::int64_t hidden : {1, 8, 16, 24, 33, 40, 64, 80, 130})
-    all.push_back({names[i++].c_str(), {"", 67, 1, sizes(1, hidden), false, false, true}, 1});
+  for (const std::int64_t hidden : {1, 8, 16, 24, 33, 40, 64, 80, 130}) {
+    all.push_back({names[i].c_str(), {"", 67, 1, sizes(1, hidden), false, false, true}, 1});
+    all.push_back({names[i++].c_str(), {"", 67, 1, sizes(2, hidden), false, false, true}, 2});
+    all.back().extreme = true;
+  }
   return all;
 }
 
@@ -342,7 +346,12 @@ void check(const cellgate::KernelTable& table) {
           test::same_bits(weight.data(), parts.head->weight.data(), static_cast<std::int64_t>(weight.size())),
           "%s: the head's weights", k.name);
     }
-    const test::Input<S> in(k.lstm, 2);
+    test::Input<S> in(k.lstm, 2);
+    for (std::size_t j = 0; k.extreme && j < in.x.size(); ++j) {
+      in.x[j] *= static_cast<S>(std::pow(10.0, static_cast<double>(j % 23)));
+      if (j == in.x.size() - 3) in.x[j] = std::numeric_limits<S>::infinity();
+      if (j == in.x.size() - 1) in.x[j] = std::numeric_limits<S>::quiet_NaN();
+    }
     cellgate::Scratch scratch;
     cellgate::CallerAlone alone;
     const Outputs<S> whole = run(k, network, in, scratch, alone);

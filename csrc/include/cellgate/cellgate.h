@@ -94,8 +94,10 @@ CG_API const char* cg_status_name(cg_status status) CG_NOEXCEPT;
 CG_API const char* cg_version(void) CG_NOEXCEPT;
 
 /* *name: of the instruction set that models use which ask for none: the one that the environment variable
- * CELLGATE_ISA names, else the best that this CPU has; chosen once, at the first call that needs it. Static.
- * CG_INVALID_ARGUMENT if CELLGATE_ISA names none that was built in and that this CPU has. */
+ * CELLGATE_ISA names, else the best that this CPU has, chosen once, at the first call that needs it. (A model
+ * that would leave half of its vectors empty is packed for narrower ones with the same bits, see
+ * cg_info.isa.) Static. CG_INVALID_ARGUMENT if CELLGATE_ISA names none that was built in and that this CPU
+ * has. */
 CG_API cg_status cg_active_isa(const char** name, cg_error* error) CG_NOEXCEPT;
 
 /* ---- models ------------------------------------------------------------------------------------------ */
