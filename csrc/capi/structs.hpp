@@ -12,7 +12,7 @@ namespace cellgate::capi {
 // something in what is beyond.
 template <class T>
 void copy_struct(const T* from, std::size_t size, const char* name, T* to) {
-  if (size < sizeof(std::size_t)) {
+  if (size < sizeof(std::size_t) || size % alignof(T)) {
     throw Failure(
         CG_INVALID_ARGUMENT,
         std::string(name) + ": struct_size must be the size of the struct, got " + std::to_string(size));

@@ -184,6 +184,7 @@ class NetworkForward {
 
 template <class S>
 void forward(const Network<S>& network, const ForwardArgs<S>& args, Scratch& scratch, Executor& executor) {
+  if (args.batch == 0) return;  // nothing to write, and there may be more steps than can be counted through
   NetworkForward<S>(network, args, scratch, executor).run(scratch);
 }
 

@@ -118,6 +118,8 @@ void check_descriptions() {
   refused(CG_INVALID_ARGUMENT, "sample_rate", [](D& d) { d.description.sample_rate = -1; });
   refused(CG_INVALID_ARGUMENT, "metadata", [](D& d) { d.description.metadata = nullptr; });
   refused(CG_INVALID_ARGUMENT, "description: struct_size", [](D& d) { d.description.struct_size = 3; });
+  refused(CG_INVALID_ARGUMENT, "description: struct_size",
+          [](D& d) { d.description.struct_size = sizeof d.description - 1; });  // within a member
   cg_model_options options{};
   options.struct_size = sizeof options;
   options.flags = CG_ALLOW_NONFINITE;
@@ -253,6 +255,9 @@ void check_runs() {
               [](A& a) { a.steps = a.batch = std::int64_t{1} << 40; });
   run_refused(model, CG_TOO_LARGE, "x: the results for shape",
               [](A& a) { a.steps = a.batch = std::numeric_limits<std::int64_t>::max(); });
+  // No sequences: nothing to do, however many steps they would have.
+  auto empty = run_arguments<float>(std::int64_t{1} << 60, 0, nullptr, nullptr);
+  CHECK(cg_run(model, &empty, &error) == CG_OK, "%s", error.message);
   double wide[1] = {};
   auto arguments = run_arguments<double>(0, 0, wide, wide);
   WANTS(cg_run_f64(model, &arguments, &error), CG_WRONG_TYPE,
