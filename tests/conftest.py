@@ -7,8 +7,8 @@ CELLGATE_EXPECT_ISAS    names, with commas, of exactly those that this machine m
 CELLGATE_APPLICATIONS   names, with commas, of the programs in examples/ to run; all if not set
 CELLGATE_REQUIRE        names of packages (torch, silero, nam, embed: those of examples/embed) whose
                         tests must not be skipped
-CELLGATE_C_LIBRARY      folder of a build of the C library, installed into its folder `prefix`, for the
-                        tests of the C library and of examples/embed, which else build one
+CELLGATE_C_LIBRARY      folder of a build of the C library, installed into its folder `prefix`: for
+                        test_capi*.py, and for test_embed_examples.py, which else builds one
 CELLGATE_EMBED_BUILD    folder in which test_embed_examples.py builds; else a temporary one
 CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py and test_assembly.py read;
                         else what `pip install .` left in build/, else they compile the kernels
