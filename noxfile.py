@@ -36,11 +36,22 @@ ISA_TESTS = [
     for name in (
         "isa", "forward", "bitwise", "stream", "wavefront", "tape", "tape_threads", "core_training",
         "gradients", "gradients_edges", "saved_files", "fuzz", "fuzz_training", "torch_parity",
+        "network", "network_stream", "files_load",
     )
 ]  # fmt: skip
 FUZZ_TESTS = [
     f"tests/test_{name}.py"
-    for name in ("fuzz", "fuzz_training", "gradients", "reference", "forward", "stream", "tape")
+    for name in (
+        "fuzz",
+        "fuzz_training",
+        "gradients",
+        "reference",
+        "forward",
+        "stream",
+        "tape",
+        "network",
+        "network_stream",
+    )
 ]
 TORCH_TESTS = [
     *sorted(map(str, Path("tests").glob("test_torch_*.py"))),

@@ -237,7 +237,7 @@ class TestLoad:
     def test_an_unknown_version(self, version: Any, lstm: cellgate.LSTM, path: Path) -> None:
         lstm.save(path)
         rewrite(path, format_version=version)
-        self.fails(path, f"has format version {version!r}; this cellgate reads 1")
+        self.fails(path, f"has format version {json.dumps(version)}; this cellgate reads 1")
 
     @pytest.mark.parametrize(
         ("changes", "parts"),
@@ -247,8 +247,9 @@ class TestLoad:
             ({"hidden_size": "7"}, ["configuration is invalid: hidden_size: must be an integer"]),
             ({"hidden_size": 0}, ["hidden_size: must be at least 1"]),
             ({"hidden_size": 2**62}, ["configuration is invalid: weights for", "bytes"]),
-            ({"bias": 1}, ["bias: must be True or False"]),
-            ({"dropout": float("nan")}, ["dropout: must be a probability"]),
+            ({"bias": 1}, ["bias: must be true or false"]),
+            ({"dropout": 1.5}, ["dropout: must be a probability"]),
+            ({"dropout": float("nan")}, ["its configuration is not JSON"]),
             ({"dtype": "int8"}, ["dtype: must be float32 or float64"]),
             ({"dtype": None}, ["dtype: must be float32 or float64"]),
             ({"input_size": [5]}, ["input_size: must be an integer"]),

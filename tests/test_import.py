@@ -14,6 +14,18 @@ def test_public_names() -> None:
     assert all(getattr(cellgate, name).__doc__ for name in cellgate.__all__)
 
 
+def test_networks_are_imported_when_they_are_asked_for() -> None:
+    code = (
+        "import sys, cellgate;"
+        "print('cellgate.network' in sys.modules, 'Network' in dir(cellgate));"
+        "from cellgate import *; print(Network is cellgate.Network, Linear, NetworkStream);"
+        "cellgate.nothing"
+    )
+    result = python("-c", code)
+    assert result.stdout.startswith("False True\nTrue <class 'cellgate.linear.Linear'>")
+    assert "module 'cellgate' has no attribute 'nothing'" in result.stderr
+
+
 def test_build_info() -> None:
     info = cellgate.build_info()
     keys = {"version", "compiler", "isas_built", "isas_supported", "isa_active", "threads"}

@@ -83,6 +83,33 @@ def test_threads_that_share_a_stream_take_turns(hidden_size: int) -> None:
     assert digest(list(stream.state)) == digest(list(alone.state))
 
 
+def test_many_threads_on_one_network() -> None:
+    lstm = cellgate.LSTM(9, 33, 2, seed=1)
+    head = cellgate.Linear(np.linspace(-1, 1, 5 * 33, dtype=np.float32).reshape(5, 33))
+    network = cellgate.Network(lstm, head, input_gain=0.5)
+    inputs = [np.full((12, 3, 9), k / 8, np.float32) for k in range(8)]
+    alone = [digest(network(x)) for x in inputs]
+    assert together(8, lambda k: digest(network(inputs[k]))) == alone
+
+
+@pytest.mark.parametrize("pooling", [None, "mean"])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_threads_that_share_a_stream_of_a_network_take_turns(
+    batch_size: int, pooling: str | None
+) -> None:
+    network = cellgate.Network(cellgate.LSTM(5, 33, seed=1), pooling=pooling)
+    stream, alone = network.stream(batch_size), network.stream(batch_size)
+    x = np.linspace(-1, 1, 5 * batch_size, dtype=np.float32).reshape(batch_size, 5)
+    outputs = [digest(alone.step(x)) for _ in range(4 * 50)]
+
+    def work(_: int) -> list[str]:
+        return [digest(stream.step(x)) for _ in range(50)]
+
+    results = together(4, work)
+    assert sorted(output for part in results for output in part) == sorted(outputs)
+    assert digest(list(stream.state)) == digest(list(alone.state))
+
+
 def test_calls_while_weights_are_replaced_see_the_old_or_the_new() -> None:
     lstm, other = cellgate.LSTM(16, 33, seed=1), cellgate.LSTM(16, 33, seed=2)
     case = make_case(lstm, 12, 5, seed=3)

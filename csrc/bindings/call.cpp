@@ -23,7 +23,16 @@ GivenTraining::GivenTraining(py::handle training) {
 }
 
 template <class S>
-Call<S>::Call(const Config& config, py::handle call) : config_(config) {
+Call<S>::Call(const Config& config, py::handle call)
+    : Call(config, call, [&](const CallViews& views) { return check_call(config, sizeof(S), views); }) {}
+
+template <class S>
+Call<S>::Call(const Network<S>& network, py::handle call)
+    : Call(network.config(), call, [&](const CallViews& views) { return check_call(network, views); }) {}
+
+template <class S>
+template <class Check>
+Call<S>::Call(const Config& config, py::handle call, const Check& check) : config_(config) {
   PyObject* const* item = items(call, "call", "Call", 6);
   const py::handle x = item[0], state = item[1], lengths = item[2], reset = item[3], batch_sizes = item[5];
   batch_first_ = scalar<bool>(item[4], "batch_first", "must be True or False");
@@ -41,7 +50,7 @@ Call<S>::Call(const Config& config, py::handle call) : config_(config) {
   views.reset = reset_.view_if_given();
   views.batch_first = batch_first_;
   views.batch_sizes = batch_sizes_.view_if_given();
-  checked_ = check_call(config, sizeof(S), views);
+  checked_ = check(views);
   x_.make_readable<S>();
   if (h0_.given()) {
     h0_.make_readable<S>(true);
@@ -53,16 +62,29 @@ Call<S>::Call(const Config& config, py::handle call) : config_(config) {
 template <class S>
 void Call<S>::make_outputs(bool wants_cells, PyObject* const* out) {
   const CallLayout& shapes = layout();
-  const std::int64_t directions = config_.directions(), rows = config_.num_layers * directions;
+  const std::int64_t directions = config_.directions();
   y.take_or_make<S>(out[0], "out: y", shapes.sequence(directions * config_.output_size()));
-  h.take_or_make<S>(out[1], "out: h", shapes.state(rows, config_.output_size()));
-  c.take_or_make<S>(out[2], "out: c", shapes.state(rows, config_.hidden_size));
   args_.y = plane(y.mutable_data<S>(), y);
-  args_.h_n = h.mutable_data<S>();
-  args_.c_n = c.mutable_data<S>();
+  make_state(out);
   if (!wants_cells) return;
   cells.make<S>(shapes.sequence(directions * config_.hidden_size));
   args_.cells = plane(cells.mutable_data<S>(), cells);
+}
+
+template <class S>
+void Call<S>::make_outputs(const Network<S>& network) {
+  y.make<S>(output_shape(network, layout()));
+  args_.y = output_plane(network, layout(), y.mutable_data<S>(), y.view().strides);
+  make_state(new_arrays());
+}
+
+template <class S>
+void Call<S>::make_state(PyObject* const* out) {
+  const std::int64_t rows = config_.num_layers * config_.directions();
+  h.take_or_make<S>(out[1], "out: h", layout().state(rows, config_.output_size()));
+  c.take_or_make<S>(out[2], "out: c", layout().state(rows, config_.hidden_size));
+  args_.h_n = h.mutable_data<S>();
+  args_.c_n = c.mutable_data<S>();
 }
 
 template <class S>

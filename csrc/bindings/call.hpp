@@ -4,6 +4,7 @@
 
 #include "bindings/convert.hpp"
 #include "memory/kept_scratch.hpp"
+#include "run/check_network.hpp"
 
 namespace cellgate::python {
 
@@ -31,7 +32,9 @@ struct GivenTraining {
 template <class S>
 class Call {
  public:
-  Call(const Config& config, py::handle call);  // checked when it is constructed
+  // Checked when it is constructed, for a model or for a network.
+  Call(const Config& config, py::handle call);
+  Call(const Network<S>& network, py::handle call);
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
@@ -46,6 +49,7 @@ class Call {
   // Makes the arrays that the forward pass writes, or takes them from `out`, (y, h, c), and points args() at
   // them.
   void make_outputs(bool cells, PyObject* const* out = new_arrays());
+  void make_outputs(const Network<S>& network);
   // (y, (h, c)) of them.
   Argument y, h, c, cells;
 
@@ -53,6 +57,10 @@ class Call {
   py::tuple copied();
 
  private:
+  template <class Check>
+  Call(const Config& config, py::handle call, const Check& check);
+  void make_state(PyObject* const* out);
+
   const Config& config_;
   bool batch_first_;
   Argument x_, h0_, c0_, lengths_, reset_, batch_sizes_;

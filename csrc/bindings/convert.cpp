@@ -142,18 +142,20 @@ void Argument::make_readable(bool contiguous) {
     make_copy(scalar_name(sizeof(S)));
 }
 
-void take_state(py::handle state, Argument& h, Argument& c) {
-  if (!PyTuple_Check(state.ptr()) && !PyList_Check(state.ptr())) {
-    bad_type("state", "must be a pair (h, c) of arrays", type_text(state));
+void take_pair(py::handle pair, const char* name, Argument& first, const char* first_name, Argument& second,
+               const char* second_name) {
+  if (!PyTuple_Check(pair.ptr()) && !PyList_Check(pair.ptr())) {
+    bad_type(name, "must be a pair (h, c) of arrays", type_text(pair));
   }
-  const py::ssize_t count = PySequence_Fast_GET_SIZE(state.ptr());
-  if (count != 2) bad_value("state", "must be a pair (h, c)", std::to_string(count) + " items");
-  h.take(PySequence_Fast_GET_ITEM(state.ptr(), 0), "state: h");
-  c.take(PySequence_Fast_GET_ITEM(state.ptr(), 1), "state: c");
+  const py::ssize_t count = PySequence_Fast_GET_SIZE(pair.ptr());
+  if (count != 2) bad_value(name, "must be a pair (h, c)", std::to_string(count) + " items");
+  first.take(PySequence_Fast_GET_ITEM(pair.ptr(), 0), first_name);
+  second.take(PySequence_Fast_GET_ITEM(pair.ptr(), 1), second_name);
 }
 
 template void Argument::make<float>(const Shape&);
 template void Argument::make<double>(const Shape&);
+template void Argument::make<std::int64_t>(const Shape&);
 template void Argument::make_readable<float>(bool);
 template void Argument::make_readable<double>(bool);
 

@@ -79,8 +79,13 @@ void Argument::take_or_make(py::handle given, const char* name, const Shape& sha
   advise_huge_pages(mutable_data<S>(), static_cast<std::size_t>(shape.elements()) * sizeof(S));
 }
 
+// A tuple or list of two arrays.
+void take_pair(py::handle pair, const char* name, Argument& first, const char* first_name, Argument& second,
+               const char* second_name);
 // A state, which must be a pair.
-void take_state(py::handle state, Argument& h, Argument& c);
+inline void take_state(py::handle state, Argument& h, Argument& c) {
+  take_pair(state, "state", h, "state: h", c, "state: c");
+}
 
 // A number or a bool of exactly T's kind; `wanted` says which in the message.
 template <class T>

@@ -25,6 +25,8 @@ struct MustBeInitialised {
 class PyModel : public MustBeInitialised {
  public:
   PyModel(const py::dict& options, const std::string& dtype, const py::dict& parameters);
+  template <class S>
+  explicit PyModel(SharedModel<S> model) : model_(std::move(model)) {}
 
   py::dict parameters() const;
   py::tuple forward(py::handle call, py::handle return_cells) const;

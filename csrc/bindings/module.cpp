@@ -1,7 +1,11 @@
 // The module cellgate._core: registers what the other bindings define.
 #include "bindings/call.hpp"
 #include "bindings/model.hpp"
+#include "bindings/network.hpp"
 #include "bindings/tables.hpp"
+#if defined(CELLGATE_FILES)
+#include "files/error.hpp"
+#endif
 #include "kernels/dispatch.hpp"
 #include "run/floating_mode.hpp"
 #include "threads/cpus.hpp"
@@ -55,6 +59,10 @@ void translate(std::exception_ptr thrown) {
     std::rethrow_exception(thrown);
   } catch (const WrongType& error) {
     py::set_error(PyExc_TypeError, error.what());
+#if defined(CELLGATE_FILES)
+  } catch (const files::FileError& error) {
+    py::set_error(PyExc_ValueError, error.what());
+#endif
   }
 }
 
@@ -84,6 +92,9 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   register_calls(module);
   register_model(module);
   register_stream(module);
+  register_network(module);
+  register_network_stream(module);
+  register_files(module);
 }
 
 }  // namespace cellgate::python

@@ -93,6 +93,12 @@ Config config_of(const py::dict& options) {
   return config;
 }
 
+py::dict dict_of(const Config& config) {
+  py::dict options;
+  for_each_option(config, [&](const OptionInfo& option, auto value, auto) { options[option.name] = value; });
+  return options;
+}
+
 void register_tables(py::module_& module) {
   module.def("option_table", &option_table);
   module.def("parameter_shapes", &parameter_shapes, py::arg("options"));

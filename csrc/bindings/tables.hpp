@@ -8,6 +8,8 @@ namespace cellgate::python {
 
 // From a dict that may lack what has a standard value. Ranges are not checked: see validate().
 Config config_of(const py::dict& options);
+// All options by name.
+py::dict dict_of(const Config& config);
 
 inline Shape array_shape(const ParameterShape<std::int64_t>& shape) {
   return shape.rank == 2 ? Shape{shape.sizes[0], shape.sizes[1]} : Shape{shape.sizes[0]};

@@ -107,7 +107,7 @@ class Taker {
     const Tensor* tensor = file_.find(name);
     if (!tensor) return add(name + " is missing (wanted shape " + shape_text(shape) + ")");
     if (tensor->shape != shape) {
-      return add(name + " must have shape " + shape_text(shape) + ", got " + shape_text(tensor->shape));
+      add(name + " must have shape " + shape_text(shape) + ", got " + shape_text(tensor->shape));
     }
     if (!accepts<S>(*tensor)) {
       return add(
@@ -115,6 +115,7 @@ class Taker {
           (sizeof(S) == 4 ? "float16 or float32 (a float32" : "float16, float32 or float64 (a float64") +
           " model converts nothing down), got " + dtype_name(tensor->dtype));
     }
+    if (tensor->shape != shape) return {};
     bool nonfinite = false;
     Values<S> values = elements<S>(*tensor, options_.borrow, nonfinite);
     if (nonfinite && !options_.allow_nonfinite) return add(name + " must be finite, got NaN or infinity");

@@ -17,6 +17,27 @@ std::shared_ptr<const Model<S>> packed(const NetworkDescription<S>& network, con
   return std::make_shared<const Model<S>>(network.config, network.weights(), table);
 }
 
+template <class S>
+OwnedLayerWeights<S> unpacked(const Model<S>& lstm, std::int64_t layer, std::int64_t direction) {
+  const Config& config = lstm.config();
+  MutableLayerWeights<S> pointers;
+  std::vector<std::vector<S>> arrays;
+  for_each_parameter_of_layer<MutableLayerWeights<S>, std::int64_t>(
+      config, config.layer_input_size(layer), config.hidden_size, config.proj_size,
+      [&](const char*, const ParameterShape<std::int64_t>& shape, auto member) {
+        pointers.*member = arrays.emplace_back(static_cast<std::size_t>(shape.elements())).data();
+      });
+  lstm.unpack(layer, direction, pointers);
+  OwnedLayerWeights<S> weights;
+  std::size_t next = 0;
+  for_each_parameter_of_layer<OwnedLayerWeights<S>, std::int64_t>(
+      config, config.layer_input_size(layer), config.hidden_size, config.proj_size,
+      [&](const char*, const ParameterShape<std::int64_t>&, auto member) {
+        weights.*member = Values<S>(std::move(arrays[next++]));
+      });
+  return weights;
+}
+
 }  // namespace
 
 template <class S>
@@ -66,7 +87,38 @@ std::vector<S> Network<S>::head_weight() const {
   return weight;
 }
 
+template <class S>
+NetworkParts<S> Network<S>::whole_parts() const {
+  NetworkParts<S> parts = parts_;
+  if (parts.head) parts.head->weight = Values<S>(head_weight());
+  return parts;
+}
+
+template <class S>
+NetworkDescription<S> describe(const Model<S>& lstm) {
+  NetworkDescription<S> network;
+  network.config = lstm.config();
+  network.is_network = false;
+  const std::int64_t directions = lstm.config().directions();
+  for (std::int64_t layer = 0; layer < lstm.config().num_layers; ++layer) {
+    for (std::int64_t d = 0; d < directions; ++d) network.layers.push_back(unpacked(lstm, layer, d));
+  }
+  return network;
+}
+
+template <class S>
+NetworkDescription<S> describe(const Network<S>& packed) {
+  NetworkDescription<S> network = describe(packed.lstm());
+  static_cast<NetworkParts<S>&>(network) = packed.whole_parts();
+  network.is_network = true;
+  return network;
+}
+
 template class Network<float>;
 template class Network<double>;
+template NetworkDescription<float> describe(const Model<float>&);
+template NetworkDescription<double> describe(const Model<double>&);
+template NetworkDescription<float> describe(const Network<float>&);
+template NetworkDescription<double> describe(const Network<double>&);
 
 }  // namespace cellgate

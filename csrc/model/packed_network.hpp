@@ -31,6 +31,8 @@ class Network {
   const NetworkParts<S>& parts() const { return parts_; }
   // The head's weights as they were given, [O, D * (P or H)].
   std::vector<S> head_weight() const;
+  // parts() with them.
+  NetworkParts<S> whole_parts() const;
 
   std::int64_t features() const { return config().directions() * config().output_size(); }
   std::int64_t output_size() const { return parts_.output_size(config()); }
@@ -63,5 +65,11 @@ class Network {
   Panels head_;  // [panels of O columns] of depth D * (P or H)
   AlignedBuffer<S> head_bias_, head_row_;
 };
+
+// What packs to the same bits, with arrays of its own.
+template <class S>
+NetworkDescription<S> describe(const Model<S>& lstm);
+template <class S>
+NetworkDescription<S> describe(const Network<S>& network);
 
 }  // namespace cellgate

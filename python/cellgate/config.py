@@ -1,6 +1,6 @@
 """The configuration of an LSTM: checked options, and the parameters that follow from them.
 
-Used by weights.py, parameters.py and formats/. What the core has tables of, it is asked.
+Used by weights.py, parameters.py and formats.py. What the core has tables of, it is asked.
 """
 
 from __future__ import annotations

@@ -127,7 +127,9 @@ class Forecaster:
         """The model that `save` wrote."""
         from safetensors.numpy import load_file
 
-        return Forecaster(load(folder / MODEL), load_file(folder / HEAD))
+        lstm = load(folder / MODEL)
+        assert isinstance(lstm, LSTM)
+        return Forecaster(lstm, load_file(folder / HEAD))
 
 
 def new_forecaster(weather: Weather, hidden_size: int, seed: int) -> Forecaster:

@@ -1,4 +1,4 @@
-"""`load`: from a file to the object that it holds. The formats themselves are read in formats/."""
+"""`load`: from a file to the object that it holds."""
 
 from __future__ import annotations
 
@@ -6,33 +6,44 @@ from typing import TYPE_CHECKING
 
 from . import formats
 from .lstm import LSTM
-from .weights import assemble, pack
+from .weights import assemble
 
 if TYPE_CHECKING:
     import os
 
+    from .network import Network
+
 __all__ = ["load"]
 
 
-def load(path: str | os.PathLike[str]) -> LSTM:
-    """The LSTM in a file, with the configuration it was saved with.
+def load(path: str | os.PathLike[str]) -> LSTM | Network:
+    """The LSTM or the network in a file.
 
     Parameters
     ----------
     path : str or path-like
-        A ``.safetensors`` file that `LSTM.save` wrote.
+        ``.safetensors``: what `LSTM.save` or `Network.save` wrote. ``.json`` and ``.aidax``:
+        RTNeural, AIDA-X or Proteus. ``.nam``: Neural Amp Modeler.
 
     Returns
     -------
-    LSTM
+    LSTM or Network
+        What was saved; of the formats of other programs a `Network`.
 
     Raises
     ------
     ValueError
-        The suffix is not one of those supported, or the file does not hold what it should:
-        the message names the file and what is wrong with it.
+        The suffix is not one of those supported, or the file does not hold what it should, or no
+        LSTM: the message names the file and what is wrong with it.
     OSError
         The file cannot be read; `FileNotFoundError` if it does not exist.
+    NotImplementedError
+        This cellgate was built without the code that reads files.
+
+    Notes
+    -----
+    Nothing in a file is run as code, and sizes are checked before anything is allocated. Weights
+    that are not finite are accepted from safetensors files only.
 
     Examples
     --------
@@ -48,5 +59,9 @@ def load(path: str | os.PathLike[str]) -> LSTM:
     >>> np.array_equal(lstm(x)[0], same(x)[0])
     True
     """
-    config, parameters = formats.read(path)
-    return assemble(LSTM, config, pack(config, parameters))
+    config, model, network = formats.read(path)
+    if network is None:
+        return assemble(LSTM, config, model)
+    from .network import Network, restore
+
+    return restore(Network, config, network)

@@ -332,4 +332,4 @@ class LSTM(Weights):
         ...     cellgate.load(path)
         LSTM(3, 2)
         """
-        formats.write(path, self._config, self._model.parameters())
+        formats.write(path, self._model, self._config)

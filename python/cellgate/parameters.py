@@ -1,6 +1,6 @@
 """Dictionaries of weights: PyTorch's initialisation, and the check of those that come in.
 
-Used by lstm.py and formats/. Values go on to the core, which packs its own copy.
+Used by lstm.py and weights.py. Values go on to the core, which packs its own copy.
 """
 
 from __future__ import annotations

@@ -124,8 +124,12 @@ def run(
     batch_first: bool,
     dropout: float,
     seed: int,
+    initial_state: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Run:
-    """The forward pass with everything it computed; arguments as in `forward`."""
+    """The forward pass with everything it computed; arguments as in `forward`.
+
+    `initial_state` is where segments begin, (L*D, P or H) and (L*D, H); zero if left out.
+    """
     w = {name: np.asarray(value, np.float64) for name, value in parameters.items()}
     num_layers = sum(name.startswith("weight_ih") and name[-1].isdigit() for name in w)
     suffixes = ("", "_reverse") if "weight_ih_l0_reverse" in w else ("",)
@@ -139,7 +143,10 @@ def run(
     valid, starts = _masks(steps, batch, lengths, reset, batch_first, unbatched)
     y = np.where(valid, y, 0.0)  # padding is never read, whatever it holds
 
-    h, c = np.zeros((len(tags), batch, output_size)), np.zeros((len(tags), batch, hidden_size))
+    first_h, first_c = np.zeros((len(tags), 1, output_size)), np.zeros((len(tags), 1, hidden_size))
+    if initial_state is not None:
+        first_h[:, 0], first_c[:, 0] = initial_state
+    h, c = first_h.repeat(batch, axis=1), first_c.repeat(batch, axis=1)
     if state is not None:
         h[...] = np.asarray(state[0], np.float64).reshape(h.shape)
         c[...] = np.asarray(state[1], np.float64).reshape(c.shape)
@@ -152,8 +159,9 @@ def run(
         for direction in range(len(suffixes)):
             row = layer * len(suffixes) + direction
             y_d, cells_d, h[row], c[row], trace = _direction(
-                y, h[row], c[row], valid, starts, backward=direction == 1, **weights[row]
-            )
+                y, h[row], c[row], first_h[row], first_c[row], valid, starts,
+                backward=direction == 1, **weights[row],
+            )  # fmt: skip
             outputs.append(y_d)
             cells.append(cells_d)
             traces.append(trace)
@@ -165,6 +173,8 @@ def _direction(
     x: Array,
     h: Array,
     c: Array,
+    first_h: Array,
+    first_c: Array,
     valid: Flags,
     starts: Flags,
     *,
@@ -185,7 +195,7 @@ def _direction(
     trace = Trace(x, np.zeros_like(y), *(np.zeros_like(cells) for _ in range(6)))
     for t in reversed(range(steps)) if backward else range(steps):
         alone = no_state_before(t, valid, starts, backward)
-        h_prev, c_prev = np.where(alone, 0.0, h), np.where(alone, 0.0, c)
+        h_prev, c_prev = np.where(alone, first_h, h), np.where(alone, first_c, c)
 
         i = sigmoid(x[t] @ W_i.T + h_prev @ R_i.T + b_i)
         f = sigmoid(x[t] @ W_f.T + h_prev @ R_f.T + b_f)
@@ -213,11 +223,83 @@ def no_state_before(t: int, valid: Flags, starts: Flags, backward: bool) -> Flag
     return result
 
 
+def network(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    state: tuple[ArrayLike, ArrayLike] | None = None,
+    *,
+    head: tuple[ArrayLike, ArrayLike | None, str] | None = None,
+    pooling: str | None = None,
+    input_mean: ArrayLike = 0.0,
+    input_scale: ArrayLike = 1.0,
+    skip: float = 0.0,
+    input_gain: float = 1.0,
+    output_gain: float = 1.0,
+    initial_state: tuple[ArrayLike, ArrayLike] | None = None,
+    lengths: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    batch_first: bool = False,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Run an LSTM with a head, as `cellgate.Network` says; the rest as in `forward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cellgate import reference
+    >>> weights = {"weight_ih_l0": np.ones((4, 1)), "weight_hh_l0": np.zeros((4, 1))}
+    >>> y, _ = reference.network(weights, [[0.0], [1.0]], skip=1.0, output_gain=2.0)
+    >>> y.round(4)
+    array([[0.    ],
+           [2.7392]])
+    """
+    u = input_gain * np.asarray(x, np.float64)
+    z = (u - np.asarray(input_mean, np.float64)) / np.asarray(input_scale, np.float64)
+    r = run(parameters, z, state, lengths, reset, batch_first, 0.0, 0, initial_state)
+    directions = len(r.tags) // sum(tag[-1].isdigit() for tag in r.tags)
+    h = r.y
+    if pooling == "mean":
+        h = r.y.sum(axis=0) / np.maximum(r.valid.sum(axis=0), 1)
+    if pooling == "last":
+        h = np.concatenate(list(r.h[-directions:]), axis=-1)
+    v = h
+    if head is not None:
+        W, b, activation = head  # noqa: N806
+        v = h @ np.asarray(W, np.float64).T + (0.0 if b is None else np.asarray(b, np.float64))
+        v = ACTIVATIONS[activation](v)
+    if pooling is None:
+        v = (
+            v + skip * time_first(u, np.ndim(x) == 2, batch_first)[..., : v.shape[-1]]
+            if skip
+            else v
+        )
+        v = np.where(r.valid, v, 0.0)
+    y = output_gain * v
+    if np.ndim(x) == 2:
+        return y[0] if pooling else y[:, 0], (r.h[:, 0], r.c[:, 0])
+    return y.swapaxes(0, 1) if batch_first and not pooling else y, (r.h, r.c)
+
+
+def softmax(v: Array) -> Array:
+    """exp(v) / sum of exp(v), over the last axis."""
+    e = np.exp(v - v.max(axis=-1, keepdims=True))
+    result: Array = e / e.sum(axis=-1, keepdims=True)
+    return result
+
+
 def sigmoid(v: Array) -> Array:
     """1 / (1 + exp(-v)); exp overflows to infinity where the result is 0, as it should."""
     with np.errstate(over="ignore"):
         result: Array = 1.0 / (1.0 + np.exp(-v))
     return result
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "linear": lambda v: v,
+    "sigmoid": sigmoid,
+    "softmax": softmax,
+    "tanh": np.tanh,
+    "relu": lambda v: np.maximum(v, 0.0),
+}
 
 
 def dropout_factors(shape: tuple[int, ...], layer: int, probability: float, seed: int) -> Array:

@@ -8,6 +8,7 @@
 
 #include "check.hpp"
 #include "model_cases.hpp"
+#include "run/check_network.hpp"
 
 namespace {
 
@@ -406,6 +407,63 @@ void test_streams() {
         "rows: dtype must be bool or an integer, got float32");
 }
 
+void test_networks() {
+  const cellgate::Config c = config(false);  // I 5, H 7, L 2
+  using View = const ArrayView* cellgate::PartsViews::*;
+  const auto parts = [&](View member, const Sizes& shape, Kind kind = Kind::kFloat, int bytes = 4) {
+    return [&c, member, shape, kind, bytes] {
+      const Array given("part", shape, kind, bytes);
+      cellgate::PartsViews views;
+      views.*member = &given;
+      cellgate::check_parts(c, 4, views);
+    };
+  };
+  using Parts = cellgate::PartsViews;
+  const std::int64_t width = c.output_size();
+  check(parts(&Parts::head_weight, {3, width}), Error::kNone);
+  check(parts(&Parts::head_weight, {0, width}), Error::kValue,
+        "part: must have shape (O, " + std::to_string(width) + ") with O of at least 1, got shape (0, " +
+            std::to_string(width) + ")");
+  check(parts(&Parts::head_weight, {3, width}, Kind::kFloat, 8), Error::kType,
+        "part: dtype must be float32 or a narrower float, got float64");
+  check(parts(&Parts::input_mean, {4}), Error::kValue, "part: must have shape (5,), got shape (4,)");
+  check(parts(&Parts::input_scale, {5}, Kind::kSigned), Error::kType,
+        "part: dtype must be float32 or a narrower float, got int32");
+  check(parts(&Parts::initial_c, {1, 7}), Error::kValue, "part: must have shape (2, 7), got shape (1, 7)");
+
+  auto lstm = std::make_shared<const cellgate::Model<float>>(
+      test::make_model<float>(c, 1, cellgate::active_kernel_table()));
+  cellgate::NetworkParts<float> mean;
+  mean.pooling = cellgate::Pooling::kMean;
+  const cellgate::Network<float> plain(lstm, {}), pools(lstm, mean);
+  const Array x("x", {9, 3, 5}), wrong("x", {9, 3, 4}), reset("reset", {9, 3}, Kind::kBool, 1);
+  const Array sizes("batch_sizes", {1}, Kind::kSigned, 8);
+  const auto call = [&](const cellgate::Network<float>& network, const Array& input,
+                        const Array* resets = nullptr, const Array* batch_sizes = nullptr) {
+    return [&network, &input, resets, batch_sizes] {
+      CallViews views;
+      views.x = &input;
+      views.reset = resets;
+      views.batch_sizes = batch_sizes;
+      cellgate::check_call(network, views);
+    };
+  };
+  check(call(plain, x, &reset), Error::kNone);
+  check(call(plain, wrong), Error::kValue, "x: last axis must be 5, got shape (9, 3, 4)");
+  check(call(pools, x, &reset), Error::kValue,
+        "reset: must be None with pooling, which gives one answer for a sequence, got shape (9, 3)");
+  check(call(plain, x, nullptr, &sizes), Error::kValue,
+        "batch_sizes: must be None for a network, got shape (1,)");
+  check([&] { cellgate::check_stream(plain, 0); }, Error::kValue, "batch_size: must be at least 1, got 0");
+
+  CallViews views;
+  views.x = &x;
+  const cellgate::CallLayout layout = cellgate::check_call(plain, views).layout;
+  const cellgate::Shape steps = output_shape(plain, layout), pooled = output_shape(pools, layout);
+  CHECK(steps.rank() == 3 && steps.begin()[0] == 9 && steps.begin()[2] == width, "shape of all steps");
+  CHECK(pooled.rank() == 2 && pooled.begin()[0] == 3 && pooled.begin()[1] == width, "shape of the pooled");
+}
+
 }  // namespace
 
 int main() {
@@ -426,6 +484,7 @@ int main() {
   test_training();
   test_sums();
   test_streams();
+  test_networks();
   std::printf("checks of arguments passed\n");
   return 0;
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Self
 
+    from ..network import Network as Deployed
 
 # One array (T_i, K) for each sequence with per_step, else one row (1, K): of float64 in the
 # regressor, of indices into classes_ in the classifier.
@@ -78,6 +79,10 @@ class SequenceEstimator(TrainedEstimator):
         raise NotImplementedError
 
     def _output_size(self) -> int:
+        raise NotImplementedError
+
+    def _output_parts(self) -> dict[str, Any]:
+        """Arguments of `Network.deployed` that turn the head's output into predictions."""
         raise NotImplementedError
 
     def predict(self, X: Any) -> Any:
@@ -220,12 +225,26 @@ class SequenceEstimator(TrainedEstimator):
             steps = np.concatenate(sequences.items)
             self._mean, self._std = steps.mean(axis=0), deviations(steps)
 
-    def _input(self, sequences: Sequences) -> tuple[Any, NDArray[np.int64] | None]:
-        """(T, B, F), scaled, and the lengths, or None if all are equal."""
-        lengths = sequences.lengths
+    def _scales(self) -> tuple[Any, Any]:
+        """Mean and standard deviation of each feature in the network's dtype."""
         dtype = self._network.lstm.dtype
-        scaled = [((item - self._mean) / self._std).astype(dtype) for item in sequences.items]
-        return padded(scaled, dtype), None if (lengths == lengths[0]).all() else lengths
+        deviation = self._std.astype(dtype)  # of what float32 cannot tell apart it may be 0
+        return self._mean.astype(dtype), np.where(deviation > 0, deviation, dtype.type(1))
+
+    def _input(self, sequences: Sequences) -> tuple[Any, NDArray[np.int64] | None]:
+        """(T, B, F), and the lengths, or None if all are equal."""
+        lengths, dtype = sequences.lengths, self._network.lstm.dtype
+        items = [item.astype(dtype) for item in sequences.items]
+        return padded(items, dtype), None if (lengths == lengths[0]).all() else lengths
+
+    @property
+    def network_(self) -> Deployed:
+        """What `predict` runs: a `cellgate.Network` of the trained weights, to run elsewhere."""
+        check_is_fitted(self)
+        mean, deviation = self._scales()
+        return self._network.deployed(
+            input_mean=mean, input_scale=deviation, **self._output_parts()
+        )
 
     def _batches(
         self, sequences: Sequences, targets: Targets, weight: NDArray[Any], batch_size: int
@@ -243,6 +262,8 @@ class SequenceEstimator(TrainedEstimator):
         chosen: NDArray[np.int64],
     ) -> Batch:
         x, lengths = self._input(sequences.take(chosen))
+        mean, deviation = self._scales()
+        x = (x - mean) / deviation  # as the network of the core does, which predicts
         wanted = [targets[k] for k in chosen]
         weights = weight[chosen]
         if self._network.readout == "step":
@@ -275,13 +296,15 @@ class SequenceEstimator(TrainedEstimator):
         return self._network.lstm.input_size + width
 
     def _outputs(self, X: Any) -> tuple[Sequences, list[NDArray[Any]]]:
-        """The output of the head for each sequence: (T_i, K), or (1, K)."""
+        """The output of the network for each sequence: (T_i, K), or (1, K)."""
         check_is_fitted(self)
         sequences = checked_sequences(self, X, reset=False)
         result: list[Any] = [None] * len(sequences.items)
+        network = self.network_
         for chosen in chunks(sequences, self._width()):
             part = sequences.take(chosen)
-            out = self._network(*self._input(part)).astype(np.float64)
+            x, lengths = self._input(part)
+            out, _ = network(x, lengths=lengths)
             for b, (k, item) in enumerate(zip(chosen, part.items, strict=True)):
                 result[k] = out[: len(item), b] if out.ndim == 3 else out[None, b]
         return sequences, result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from .base import SequenceEstimator, Targets
-from .losses import cross_entropy, softmax
+from .losses import cross_entropy
 
 if TYPE_CHECKING:
     from typing import Any
@@ -42,6 +43,9 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
     ----------
     classes_ : array
         The labels, sorted.
+    network_ : cellgate.Network
+        What `predict_proba` runs: scaling, the LSTM and the head with its softmax. Its metadata has
+        the "classes", as JSON.
     lstm_, n_features_in_, loss_curve_, validation_curve_, n_iter_, best_epoch_
         As in `LSTMRegressor`.
 
@@ -83,13 +87,13 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
         return self._partial_fit(X, y, classes, sample_weight)
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class, in the order of `classes_`: float64.
+        """The probability of each class, in the order of `classes_`: of the `dtype`.
 
         (n, K); with `per_step` a list of (T_i, K) for a list, and an array (n, T, K) for an array,
         with NaN in padding.
         """
         sequences, outputs = self._outputs(X)
-        return self._shaped(sequences, [softmax(out) for out in outputs])
+        return self._shaped(sequences, outputs)
 
     def predict(self, X: Any) -> Any:
         """The most probable class: (n,), or with `per_step` a list of (T_i,) or an array (n, T).
@@ -134,6 +138,10 @@ class LSTMClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[misc]
 
     def _output_size(self) -> int:
         return len(self.classes_)
+
+    def _output_parts(self) -> dict[str, Any]:
+        labels = json.dumps(self.classes_.tolist(), default=str, ensure_ascii=False)
+        return {"activation": "softmax", "metadata": {"classes": labels}}
 
     def _stratify(self, targets: Targets) -> Any:
         return np.array([t[0, 0] for t in targets]) if self._network.readout != "step" else None

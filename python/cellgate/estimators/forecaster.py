@@ -67,8 +67,12 @@ class LSTMForecaster(FittedForecaster):
 
     Attributes
     ----------
+    network_ : cellgate.Network
+        The LSTM with its head: from features, prepared as they are in Python, to quantiles of the
+        error of the linear forecast, (h * Q,) at each step. `save` writes this; the linear
+        forecast and the calibration stay in Python.
     lstm_ : cellgate.LSTM
-        The trained network.
+        The trained LSTM alone.
     quantiles_ : array, (Q,)
         The quantiles that are predicted, rising; the middle one is 0.5.
     loss_curve_, validation_curve_ : list of float

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ..network import Network as Deployed
     from .series import Series
 
 
@@ -191,6 +192,12 @@ class FittedForecaster(TrainedEstimator):
             chosen = [places[k] for k in self._random.integers(len(places), size=batch_size)]
             x, lengths, residual, weights = window_arrays(chosen, prepared, ends, window)
             yield Batch(x, lengths, partial(model.loss, residual=residual, weights=weights))
+
+    @property
+    def network_(self) -> Deployed:
+        """From prepared features to the corrections of the linear forecast."""
+        check_is_fitted(self)
+        return self._model.network.deployed()
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

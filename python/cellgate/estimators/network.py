@@ -1,4 +1,4 @@
-"""An LSTM with a linear head, and one step of its training.
+"""An LSTM with a linear head in training, and the `cellgate.Network` of its weights.
 
 Called by training.py, and by base.py and forecast.py, which define the meaning of the output.
 """
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ..linear import Linear
 from ..lstm import LSTM
+from ..network import Network as Deployed
 from ..optim import clip_grad_norm
 
 if TYPE_CHECKING:
@@ -82,19 +84,30 @@ class Network:
 
     def __call__(self, x: Float, lengths: NDArray[np.int64] | None = None) -> Float:
         """(T, B, I) -> (T, B, K) with the readout "step", else (B, K)."""
-        y, state = self.lstm(x, lengths=lengths)
-        return self.head(self._read(y, state, lengths))
+        return self.deployed()(x, lengths=lengths)[0]
 
-    def head(self, z: Float) -> Float:
-        """(..., D*H) -> (..., K)."""
-        result: Float = z @ self.weights["head.weight"].T + self.weights["head.bias"]
-        return result
+    def deployed(
+        self, *, scale: Any = 1.0, shift: Any = 0.0, activation: str = "linear", **parts: Any
+    ) -> Deployed:
+        """What predicts, with the weights as they are now.
+
+        Each output is multiplied by `scale` and raised by `shift` in the weights of the head; other
+        arguments are those of `cellgate.Network`.
+        """
+        dtype, scales = self.lstm.dtype, np.atleast_1d(np.asarray(scale, np.float64))
+        head = Linear(
+            (self.weights["head.weight"] * scales[:, None]).astype(dtype),
+            (self.weights["head.bias"] * scales + shift).astype(dtype),
+            activation,
+        )
+        pooling = None if self.readout == "step" else self.readout
+        return Deployed(self.lstm, head, pooling=pooling, **parts)
 
     def learn(self, batch: Batch, adam: Adam, clip_norm: float, seed: int) -> float:
         """One step of training; the loss before it. Skipped if a gradient is not finite."""
         tape = self.lstm.record(batch.x, lengths=batch.lengths, seed=seed)
         z = self._read(tape.output, tape.state, batch.lengths)
-        loss, d_out = batch.loss(self.head(z))
+        loss, d_out = batch.loss(z @ self.weights["head.weight"].T + self.weights["head.bias"])
         flat = d_out.reshape(-1, d_out.shape[-1])
         d_output, d_state = self._unread(
             d_out @ self.weights["head.weight"], tape.output.shape[0], batch.lengths

@@ -68,8 +68,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
 
     Attributes
     ----------
+    network_ : cellgate.Network
+        What `predict` runs: scaling, the LSTM and the head, back in the units of y.
     lstm_ : cellgate.LSTM
-        The trained network, to stream from or to save; it reads scaled features.
+        The trained LSTM alone; it reads scaled features.
     n_features_in_ : int
         F; of an array (n, T) the number of its columns, T.
     loss_curve_, validation_curve_ : list of float
@@ -81,7 +83,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     -----
     X is a list of n arrays (T_i, F), or an array (n, T, F), in which the end of a shorter sequence
     is padded with NaN; an array (n, T), or arrays (T_i,), are sequences of one feature. Values are
-    converted to `dtype`. Nothing is computed for padding, so batches need no sorting by length.
+    converted to `dtype`, and scaled then: features that vary by less than a millionth of their mean
+    need float64, or the mean taken off before. Nothing is computed for padding, so batches need no
+    sorting by length.
 
     Trained with `LSTM.record`, without PyTorch. Objects work with `clone`, pickle, `GridSearchCV`
     and at the end of a `Pipeline`.
@@ -116,10 +120,10 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
         """Predicted targets, laid out like y in `fit`: float64, NaN in padding.
 
         With `per_step` a list for a list, and an array for an array. The prediction for a sequence
-        does not depend on the others in X, up to the rounding of the head.
+        does not depend on the others in X, to the bit.
         """
         sequences, outputs = self._outputs(X)
-        values = [out * self._target_std + self._target_mean for out in outputs]
+        values = [out.astype(np.float64) for out in outputs]
         if self._flat:
             values = [value[:, 0] for value in values]
         return self._shaped(sequences, values)
@@ -158,6 +162,9 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
 
     def _output_size(self) -> int:
         return self._targets
+
+    def _output_parts(self) -> dict[str, Any]:
+        return {"scale": self._target_std, "shift": self._target_mean}
 
     def _batch_loss(self, targets: NDArray[Any], weights: NDArray[Any]) -> Any:
         function = LOSSES[self.loss]

@@ -17,10 +17,12 @@ from ..config import check_bool, check_int, describe
 from ..optim import Adam
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from ..lstm import LSTM
+    from ..network import Network as Deployed
     from .network import Batch, Network
 
 SCHEDULES = ("constant", "linear", "cosine", "plateau")
@@ -228,6 +230,23 @@ class TrainedEstimator(BaseEstimator):  # type: ignore[misc]
     verbose: bool
     _random: np.random.Generator
     _moments: dict[str, Any] | None  # Adam's, of partial_fit
+
+    @property
+    def network_(self) -> Deployed:
+        """The `cellgate.Network` of the trained weights."""
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `network_` to a safetensors file, which `cellgate.load` and the C library read.
+
+        Both predict the same bits as `network_`. To keep all of the estimator, pickle it.
+
+        Raises
+        ------
+        ValueError, OSError
+            As `cellgate.Network.save`.
+        """
+        self.network_.save(path)
 
     def _train(
         self,
