@@ -135,7 +135,7 @@ CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const P
 }
 
 template <class W, class S>
-void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
+__attribute__((noinline)) void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   if (args.rows > kTileRows) {
     const std::int64_t blocks = args.block_end - args.block_begin;
     const bool with_x = !args.preactivation;
