@@ -20,9 +20,9 @@ constexpr int kStepBlocks = kTileAccumulators / 4 > 3 ? 3 : kTileAccumulators / 
 constexpr int kBlocksInPairs = 4;
 
 // Whether there are forms of the loops for each number of blocks, with the head's sums in them: of double
-// they are not worth the size of their code.
+// they are not worth the size of their code, and compact not of float without fused multiply-adds.
 template <class S>
-constexpr bool kManyForms = sizeof(S) == sizeof(float);
+constexpr bool kManyForms = sizeof(S) == sizeof(float) && (kFused || !kCompact);
 
 // Whether activations of U blocks limit their results instead of x. Where registers are few, more than one
 // block has none left for that.
