@@ -22,7 +22,7 @@ constexpr int kBlocksInPairs = 4;
 // Whether there are forms of the loops for each number of blocks, with the head's sums in them: of double
 // they are not worth the size of their code, and compact not of float without fused multiply-adds.
 template <class S>
-constexpr bool kManyForms = sizeof(S) == sizeof(float) && (kFused || !kCompact);
+constexpr bool kManyForms = sizeof(S) == sizeof(float) && kWorthCode<S>;
 
 // Whether activations of U blocks limit their results instead of x. Where registers are few, more than one
 // block has none left for that.
@@ -242,8 +242,8 @@ void cell_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
   constexpr std::int64_t panel_row = 4 * Simd<S>::lanes * sizeof(W);
   constexpr Head kFused = kManyForms<S> ? Head::kOne : Head::kNone;
   if (args.steps == 0) return;
-  if (args.blocks * args.recurrent_size * panel_row > kPrefetchBytes) {
-    steps_with_prefetch<W>(args);
+  if (kWorthCode<S> && args.blocks * args.recurrent_size * panel_row > kPrefetchBytes) {
+    if constexpr (kWorthCode<S>) steps_with_prefetch<W>(args);
   } else if (!one_step<W>(args)) {
     if (kFused == Head::kOne && args.outputs == 1) return many_steps<W, kFused>(args);
     many_steps<W, Head::kNone>(args);
