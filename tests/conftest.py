@@ -12,6 +12,9 @@ CELLGATE_C_LIBRARY      folder of a build of the C library, installed into its f
 CELLGATE_EMBED_BUILD    folder in which test_embed_examples.py builds; else a temporary one
 CELLGATE_KERNEL_OBJECTS folder of a build, whose objects test_symbols.py and test_assembly.py read;
                         else what `pip install .` left in build/, else they compile the kernels
+CELLGATE_C_LIBRARY      folder of a build of the C library, installed into its folder prefix, which
+                        test_capi*.py test; they are skipped if not set, unless CELLGATE_REQUIRE has
+                        c_library
 HYPOTHESIS_PROFILE      suite (few examples, always the same), slice (a third of them) or explore
                         (many, new each time)
 """

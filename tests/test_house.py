@@ -24,6 +24,9 @@ BEGIN = re.compile(r"( *)(?!(?:if|for|while|switch|return|else|do)\b)[\w~:<>,*&\
 
 def functions(text: str) -> list[tuple[int, int, str]]:
     """First line, number of lines and opening of each function, those inside functions left out."""
+    text = re.sub(
+        r"/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.DOTALL
+    )
     lines, found, index = text.splitlines(), [], 0
     while index < len(lines):
         begins = BEGIN.match(lines[index])

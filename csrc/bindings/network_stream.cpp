@@ -1,10 +1,7 @@
 // NetworkStream: the running state of sequences of a network.
-#include "run/network_stream.hpp"
-
 #include "bindings/network.hpp"
 #include "bindings/network_stream_docs.hpp"
 #include "bindings/stream.hpp"
-#include "run/check_network.hpp"
 
 namespace cellgate::python {
 namespace {
@@ -16,23 +13,11 @@ class PyNetworkStream : public PyStream {
 };
 
 template <class S>
-struct OfNetwork {
-  using Scalar = S;
-  using State = NetworkStream<S>;
-  static std::int64_t width(const State& state) { return state.network().output_size(); }
-  static CallLayout check_run(const State& state, bool batch_first, const ArrayView& x) {
-    return cellgate::check_run(state.network(), state.batch(), batch_first, x);
-  }
-  static void clear(State& state) { state.reset(); }
-  static void clear_rows(State& state, const std::vector<std::int64_t>& rows) { state.reset_rows(rows); }
-};
-
-template <class S>
-class NetworkStreamOf final : public StreamOf<PyNetworkStream, OfNetwork<S>> {
-  using StreamOf<PyNetworkStream, OfNetwork<S>>::stream_;
+class NetworkStreamOf final : public StreamOf<PyNetworkStream, S> {
+  using StreamOf<PyNetworkStream, S>::stream_;
 
  public:
-  using StreamOf<PyNetworkStream, OfNetwork<S>>::StreamOf;
+  using StreamOf<PyNetworkStream, S>::StreamOf;
 
   py::object pooled() override {
     if (!stream_.network().pools()) return py::none();

@@ -1,30 +1,17 @@
-// Stream: the running state of sequences of an LSTM.
-#include "run/stream.hpp"
-
+// Stream: the running state of sequences of an LSTM, which is a network with nothing around it.
 #include "bindings/stream.hpp"
 #include "bindings/stream_docs.hpp"
 
 namespace cellgate::python {
 namespace {
 
-template <class S>
-struct OfLstm {
-  using Scalar = S;
-  using State = StreamState<S>;
-  static std::int64_t width(const State& state) { return state.config().output_size(); }
-  static CallLayout check_run(const State& state, bool batch_first, const ArrayView& x) {
-    return cellgate::check_run(state.config(), sizeof(S), state.batch(), batch_first, x);
-  }
-  static void clear(State& state) { state.clear(); }
-  static void clear_rows(State& state, const std::vector<std::int64_t>& rows) { state.clear_rows(rows); }
-};
-
 std::unique_ptr<PyStream> make_stream(const PyModel& model, std::int64_t batch, bool batch_first) {
   return std::visit(
       [&](const auto& held) -> std::unique_ptr<PyStream> {
         using S = typename std::decay_t<decltype(*held)>::Scalar;
         check_stream(held->config(), sizeof(S), batch);
-        return std::make_unique<StreamOf<PyStream, OfLstm<S>>>(held, batch, batch_first);
+        auto network = std::make_shared<const Network<S>>(held, NetworkParts<S>{});
+        return std::make_unique<StreamOf<PyStream, S>>(std::move(network), batch, batch_first);
       },
       model.held());
 }

@@ -7,6 +7,8 @@
 
 #include "bindings/method.hpp"
 #include "bindings/model.hpp"
+#include "run/check_network.hpp"
+#include "run/network_stream.hpp"
 #include "threads/fork.hpp"
 
 namespace cellgate::python {
@@ -40,19 +42,15 @@ class PyStream : public MustBeInitialised {
   virtual void reset(py::handle rows) = 0;
 };
 
-// Base: PyStream, or what the network's adds to it. Kind: the State, StreamState or NetworkStream, and what
-// of it has another name in each.
-template <class Base, class Kind>
+// Base: PyStream, or what the network's adds to it.
+template <class Base, class S>
 class StreamOf : public Base {
-  using S = typename Kind::Scalar;
-
  public:
   static void* operator new(std::size_t bytes) { return ::operator new(bytes); }
   static void operator delete(void* at) { ::operator delete(at); }
 
-  template <class Shared>
-  StreamOf(Shared weights, std::int64_t batch, bool batch_first)
-      : stream_(std::move(weights), batch, default_executor()),
+  StreamOf(std::shared_ptr<const Network<S>> network, std::int64_t batch, bool batch_first)
+      : stream_(std::move(network), batch, default_executor()),
         batch_first_(batch_first),
         release_in_step_(stream_.multiplies_per_step() > kWorthReleasing) {}
 
@@ -92,7 +90,7 @@ class StreamOf : public Base {
 
   py::object run(py::handle x_given, py::handle out_given) override {
     Argument x(x_given, "x"), out;
-    const CallLayout layout = Kind::check_run(stream_, batch_first_, x.view());
+    const CallLayout layout = check_run(stream_.network(), stream_.batch(), batch_first_, x.view());
     take_or_make(out, out_given, layout.sequence(width()));
     if (!out_given.is_none() && is_readable(x.view(), sizeof(S))) require_apart(out.view(), x.view());
     x.make_readable<S>();
@@ -104,18 +102,18 @@ class StreamOf : public Base {
   }
 
   void reset(py::handle given) override {
-    if (given.is_none()) return exclusively(stream_.mutex(), false, [&] { Kind::clear(stream_); });
+    if (given.is_none()) return exclusively(stream_.mutex(), false, [&] { stream_.reset(); });
     Argument argument;
     argument.take_integers(given, "rows");
     const std::vector<std::int64_t> rows = check_rows(argument.view(), stream_.batch());
-    exclusively(stream_.mutex(), false, [&] { Kind::clear_rows(stream_, rows); });
+    exclusively(stream_.mutex(), false, [&] { stream_.reset_rows(rows); });
   }
 
  protected:
-  typename Kind::State stream_;
+  NetworkStream<S> stream_;
 
  private:
-  std::int64_t width() const { return Kind::width(stream_); }
+  std::int64_t width() const { return stream_.network().output_size(); }
   Shape h_shape() const {
     return {stream_.config().num_layers, stream_.batch(), stream_.config().output_size()};
   }

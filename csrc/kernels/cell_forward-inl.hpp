@@ -72,7 +72,7 @@ CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows
   constexpr std::ptrdiff_t width = 4 * Simd<S>::lanes * sizeof(W);
   constexpr std::int64_t k_ahead = 4096 / width;
   const std::ptrdiff_t stride = depth * 4 * Simd<S>::lanes;
-  if (!kPrefetches<S> || U > 2 || !prefetches || depth <= k_ahead) {
+  if (!kWorthCode<S> || U > 2 || !prefetches || depth <= k_ahead) {
     accumulate<0>(t, rows, panel, stride, 0, depth);
     return;
   }
@@ -135,7 +135,7 @@ CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const P
 }
 
 template <class W, class S>
-void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
+__attribute__((noinline)) void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   if (args.rows > kTileRows) {
     const std::int64_t blocks = args.block_end - args.block_begin;
     const bool with_x = !args.preactivation;
@@ -155,7 +155,7 @@ void cell_forward(const cellgate::CellForwardArgs<S>& args) noexcept {
   }
   with_tile_rows<kTileRows>(args.rows, [&](auto n) {
     constexpr int R = decltype(n)::value;
-    constexpr int kFit = kTileAccumulators / (4 * R), U = kFit > 4 ? 4 : kFit;
+    constexpr int kFit = kWorthCode<S> ? kTileAccumulators / (4 * R) : 1, U = kFit > 4 ? 4 : kFit;
     // Groups of nearly equal size: a last group of one block would have too few independent sums.
     const std::int64_t blocks = args.block_end - args.block_begin, groups = (blocks + U - 1) / U;
     const auto begin_of = [&](std::int64_t i) {

@@ -1,9 +1,10 @@
 // Many time steps of one sequence in one call: what a stream without other sequences beside it runs. A step
 // is one chain of dependent instructions, so what counts is how few stand between the h of one step and the
-// products of the next. Used by kernels.cpp; calls cell-inl.hpp and tile-inl.hpp.
+// products of the next. Used by kernels.cpp; calls cell_forward-inl.hpp.
 #pragma once
 
 #include "kernels/cell-inl.hpp"
+#include "kernels/cell_forward-inl.hpp"
 #include "kernels/kernel_table.hpp"
 #include "kernels/tile-inl.hpp"
 #include "kernels/vec.hpp"
@@ -17,6 +18,11 @@ constexpr int kStepBlocks = kTileAccumulators / 4 > 3 ? 3 : kTileAccumulators / 
 // at a time, so that as much as possible is still there; two if there are four, which fit better. To find it
 // anew: benchmarks/embed.
 constexpr int kBlocksInPairs = 4;
+
+// Whether there are forms of the loops for each number of blocks, with the head's sums in them: of double
+// they are not worth the size of their code, and compact not of float without fused multiply-adds.
+template <class S>
+constexpr bool kManyForms = sizeof(S) == sizeof(float) && kWorthCode<S>;
 
 // Whether activations of U blocks limit their results instead of x. Where registers are few, more than one
 // block has none left for that.
@@ -121,17 +127,16 @@ CELLGATE_INLINE void step_blocks(Int<U>, const cellgate::CellStepsArgs<S>& args,
   if (step > 0) head.store_to(args, step - 1);
 }
 
-// The outputs of the last step, which no other follows.
+// The outputs of a step that no other follows here.
 template <class W, Head kHead, class S>
-CELLGATE_INLINE void last_outputs(const cellgate::CellStepsArgs<S>& args) {
+CELLGATE_INLINE void outputs_of(const cellgate::CellStepsArgs<S>& args, std::int64_t step) {
   if (kHead == Head::kNone) return;
-  const S* h = args.h + args.steps * args.h_step;
+  const S* h = args.h + (step + 1) * args.h_step;
   HeadSums<W, kHead, S> head(args);
   CELLGATE_UNROLL_K
   for (std::int64_t k = 0; k < args.recurrent_size; ++k) head.add(k, broadcast(h[k]));
-  head.store_to(args, args.steps - 1);
+  head.store_to(args, step);
 }
-
 // All steps of a layer that has U blocks.
 template <class W, int U, Head kHead, class S>
 void steps_of_group(const cellgate::CellStepsArgs<S>& given) noexcept {
@@ -142,7 +147,7 @@ void steps_of_group(const cellgate::CellStepsArgs<S>& given) noexcept {
     step_blocks<W, kHead>(Int<U>{}, args, step, 0, h, next);
     h = next;
   }
-  last_outputs<W, kHead>(args);
+  outputs_of<W, kHead>(args, args.steps - 1);
 }
 
 // The same of one step: without a loop, constants are read where they are used instead of brought into
@@ -174,76 +179,78 @@ void steps_of_groups(const cellgate::CellStepsArgs<S>& given) noexcept {
     }
     h = next;
   }
-  last_outputs<W, kHead>(args);
+  outputs_of<W, kHead>(args, args.steps - 1);
+}
+
+// All steps of a layer whose weights come from beyond the L2 cache: as single steps, which prefetch them.
+template <class W, class S>
+void steps_with_prefetch(const cellgate::CellStepsArgs<S>& args) noexcept {
+  constexpr int lanes = Simd<S>::lanes;
+  cellgate::CellForwardArgs<S> a{};
+  a.rows = 1;
+  a.block_end = args.blocks;
+  a.hidden_size = args.blocks * lanes;
+  a.preactivation_block_stride = args.preactivation_block_stride;
+  a.units = args.units;
+  a.input_size = args.input_size;
+  a.w = args.w;
+  a.recurrent_size = args.recurrent_size;
+  a.r = args.r;
+  a.c_prev = a.c = args.c;
+  a.c_stride = args.blocks * lanes;
+  for (std::int64_t step = 0; step < args.steps; ++step) {
+    const S *x = args.x + step * args.x_step, *h = args.h + step * args.h_step;
+    S* next = args.h + (step + 1) * args.h_step;
+    if (args.preactivation) a.preactivation = args.preactivation + step * 4 * lanes;
+    a.descending = (step % 2 != 0) != args.descending;
+    a.x = &x;
+    a.h = &h;
+    a.out = &next;
+    cell_forward<W>(a);
+  }
 }
 
 template <class W, Head kHead, class S>
 void many_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
   if (args.blocks == 1) return steps_of_group<W, 1, kHead>(args);
-  if (args.blocks == 2) return steps_of_group<W, 2, kHead>(args);
-  if constexpr (kStepBlocks >= 3) {
-    if (args.blocks == 3) return steps_of_group<W, 3, kHead>(args);
+  if constexpr (kManyForms<S>) {
+    if (args.blocks == 2) return steps_of_group<W, 2, kHead>(args);
+    if constexpr (kStepBlocks >= 3) {
+      if (args.blocks == 3) return steps_of_group<W, 3, kHead>(args);
+    }
+    if (kVectorRegisters == 32 && args.blocks > kBlocksInPairs) return steps_of_groups<W, 1, kHead>(args);
   }
-  if (kVectorRegisters == 16 || args.blocks <= kBlocksInPairs) return steps_of_groups<W, 2, kHead>(args);
-  return steps_of_groups<W, 1, kHead>(args);
+  steps_of_groups<W, 2, kHead>(args);
 }
 
-// Of all steps, when they are done.
-template <class W, Head kHead, class S>
-CELLGATE_INLINE void all_outputs(const cellgate::CellStepsArgs<S>& args) {
-  for (std::int64_t step = 0; step < args.steps; ++step) {
-    const S* h = args.h + (step + 1) * args.h_step;
-    HeadSums<W, kHead, S> head(args);
-    for (std::int64_t k = 0; k < args.recurrent_size; ++k) head.add(k, broadcast(h[k]));
-    head.store_to(args, step);
-  }
-}
-
-// Compact, float with fused multiply-adds alone is worth code for each number of blocks; and the sums of a
-// head of several columns nowhere code that runs them among those of the gates.
-template <class S>
-constexpr bool kFewForms = kCompact && !(kFused && sizeof(S) == sizeof(float));
-
+// One step of few blocks; whether there was a form for it.
 template <class W, class S>
-void few_forms(const cellgate::CellStepsArgs<S>& args) noexcept {
-  if (args.blocks == 1 || !kFused) {
-    steps_of_groups<W, 1, Head::kNone>(args);
-  } else if constexpr (kFused) {
-    steps_of_groups<W, 2, Head::kNone>(args);
-  }
-  if (args.outputs == 1) return all_outputs<W, Head::kOne>(args);
-  if (args.outputs > 1) all_outputs<W, Head::kSome>(args);
-}
-
-template <class W, class S>
-CELLGATE_INLINE void all_forms(const cellgate::CellStepsArgs<S>& args) {
-  if (args.steps == 1 && args.blocks <= kStepBlocks) {
+CELLGATE_INLINE bool one_step(const cellgate::CellStepsArgs<S>& args) noexcept {
+  if (!kManyForms<S> || args.steps != 1 || args.blocks > kStepBlocks) return false;
+  if constexpr (kManyForms<S>) {
     if (args.blocks == 1) step_of_group<W, 1>(args);
     if (args.blocks == 2) step_of_group<W, 2>(args);
     if constexpr (kStepBlocks >= 3) {
       if (args.blocks == 3) step_of_group<W, 3>(args);
     }
-    if (args.outputs == 1) return last_outputs<W, Head::kOne>(args);
-    if (args.outputs > 1) last_outputs<W, Head::kSome>(args);
-    return;
   }
-  if (args.steps == 0) return;
-  if (args.outputs == 0) return many_steps<W, Head::kNone>(args);
-  if (args.outputs == 1) return many_steps<W, Head::kOne>(args);
-  if constexpr (kCompact) {
-    many_steps<W, Head::kNone>(args);
-    return all_outputs<W, Head::kSome>(args);
-  } else {
-    many_steps<W, Head::kSome>(args);
-  }
+  return true;
 }
 
 template <class W, class S>
 void cell_steps(const cellgate::CellStepsArgs<S>& args) noexcept {
-  if constexpr (kFewForms<S>) {
-    few_forms<W>(args);
-  } else {
-    all_forms<W>(args);
+  constexpr std::int64_t panel_row = 4 * Simd<S>::lanes * sizeof(W);
+  constexpr Head kFused = kManyForms<S> ? Head::kOne : Head::kNone;
+  if (args.steps == 0) return;
+  if (kWorthCode<S> && args.blocks * args.recurrent_size * panel_row > kPrefetchBytes) {
+    if constexpr (kWorthCode<S>) steps_with_prefetch<W>(args);
+  } else if (!one_step<W>(args)) {
+    if (kFused == Head::kOne && args.outputs == 1) return many_steps<W, kFused>(args);
+    many_steps<W, Head::kNone>(args);
+  }
+  for (std::int64_t step = 0; step < args.steps; ++step) {
+    if (args.outputs == 1) outputs_of<W, Head::kOne>(args, step);
+    if (args.outputs > 1) outputs_of<W, Head::kSome>(args, step);
   }
 }
 

@@ -75,7 +75,7 @@ struct Product {
   CELLGATE_INLINE void add_rows_to(Tile<S, R, Q>& t, const A& from, std::int64_t row, std::int64_t p,
                                    std::int64_t k_begin, std::int64_t k_end, const W* next) const {
     Tile<S, R, Q> one[1] = {t};
-    if (kPrefetches<S> && prefetches && Q == 4) {
+    if (kWorthCode<S> && prefetches && Q == 4) {
       // Prefetches this tile's share of the block of k that follows.
       constexpr std::ptrdiff_t width = kPanelBytes;
       const char* block =
@@ -157,7 +157,7 @@ void gemm(const cellgate::GemmArgs<S>& g) noexcept {
   const std::int64_t whole = g.c ? g.panel_end : g.out_columns / (4 * lanes);
   const std::int64_t vectors = g.c ? 0 : (g.out_columns - whole * 4 * lanes + lanes - 1) / lanes;
   // Compact, a panel of one vector alone is worth code of its own, in float: heads with one output have it.
-  constexpr std::int64_t most_narrow = !kCompact ? 2 : sizeof(S) == sizeof(float) ? 1 : 0;
+  constexpr std::int64_t most_narrow = !kCompact ? 2 : kWorthCode<S> ? 1 : 0;
   const std::int64_t wide_end = vectors > most_narrow || whole > g.panel_end ? g.panel_end : whole;
   if (g.panel_begin < wide_end) gemm_panels<W, S, 4>(g, g.panel_begin, wide_end);
   if (wide_end < g.panel_end) {

@@ -40,9 +40,9 @@ constexpr bool kCompact = false;
 #endif
 constexpr int kTileRows = kCompact && kTileAccumulators > 16 ? 4 : kTileAccumulators / 4;
 
-// Whether products of S prefetch at all.
+// Whether S is worth the code that is there for speed alone: compact, float with fused multiply-adds is.
 template <class S>
-constexpr bool kPrefetches = !kCompact || sizeof(S) == sizeof(float);
+constexpr bool kWorthCode = !kCompact || (kFused && sizeof(S) == sizeof(float));
 
 // A panel's block of k must stay in the L1 cache (at least 32 KiB on x86-64 and aarch64 CPUs) while all
 // rows pass over it, beside their own slices and partial sums.

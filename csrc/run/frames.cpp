@@ -26,7 +26,8 @@ Frames<S>::Frames(Arena& arena, const Network<S>& network)
       outputs_(network.output_size()),
       layer_count_(network.config().num_layers),
       scales_(network.scales_input()),
-      projects_(network.config().proj_size > 0) {
+      projects_(network.config().proj_size > 0),
+      passes_(network.passes_output()) {
   const Config& config = network.config();
   const Model<S>& lstm = network.lstm();
   const std::int64_t width = 4 * lstm.lanes();
@@ -183,6 +184,10 @@ void Frames<S>::run_chunk(std::int64_t frames, const S* in, std::ptrdiff_t in_fr
     x_step = network_.features();
   }
   if (direct) return;
+  if (passes_ && out_feature == 1) {
+    for (std::int64_t t = 0; t < frames; ++t) std::copy_n(x + t * x_step, outputs_, out + t * out_frame);
+    return;
+  }
   if (!head_in_steps_ || finishes_) run_head(frames, x, x_step, in, in_frame, in_feature);
   for (std::int64_t t = 0; t < frames; ++t) {
     S* to = out + t * out_frame;

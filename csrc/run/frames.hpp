@@ -60,7 +60,7 @@ class Frames {
   const Kernels<S>& kernels_;
   const std::int64_t h_step_;  // of the rows of h: padded to a vector
   const std::int64_t inputs_, outputs_, layer_count_;
-  const bool scales_, projects_;
+  const bool scales_, projects_, passes_;
   bool head_in_steps_ = false;  // the last layer's kernel puts out what the head sums
   bool finishes_ = false;       // activation, skip or gain follow
   bool plain_ = false;          // one layer puts out what the network does, from the caller's input

@@ -14,11 +14,11 @@ namespace {
 // With pooling: rows of all sequences that go through the LSTM in one call, and through the head together.
 constexpr std::int64_t kPoolingRows = 256, kHeadRows = 64;
 
-// Whether a step of one sequence is too small for a second thread.
+// Whether steps of one sequence are too small for a second thread, however many come at once.
 template <class S>
 bool runs_alone(const Network<S>& network, const Executor& executor) {
-  const Work step = work_of(network.lstm(), nullptr, 1, 1, 1.0);
-  return threads_that_pay(step, executor.limit()) < 2;
+  const Work steps = work_of(network.lstm(), nullptr, 1, std::int64_t{1} << 20, 1.0, true);
+  return threads_that_pay(steps, executor.limit()) < 2;
 }
 
 template <class S>

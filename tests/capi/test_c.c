@@ -1,15 +1,16 @@
-/* A program in C99 from end to end: a model of arrays, a stream in memory of its own, a whole sequence, an error. */
+/* A program in C99 from end to end: a model of arrays, a stream in memory of its own, a whole sequence, an
+ * error. */
 #include <cellgate/cellgate.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CHECK(condition)                                                         \
-  do {                                                                           \
-    if (!(condition)) {                                                          \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);     \
-      exit(1);                                                                   \
-    }                                                                            \
+#define CHECK(condition)                                                      \
+  do {                                                                        \
+    if (!(condition)) {                                                       \
+      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                                \
+    }                                                                         \
   } while (0)
 
 enum { kInputs = 2, kHidden = 3, kFrames = 70 };
