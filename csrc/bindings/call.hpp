@@ -1,5 +1,5 @@
 // The arguments of forward, record and backward: from the tuples in which they come to ForwardArgs.
-// Called by model.cpp and training.cpp.
+// Called by model.cpp, network.cpp and training.cpp.
 #pragma once
 
 #include "bindings/convert.hpp"

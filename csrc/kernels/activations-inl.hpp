@@ -1,5 +1,5 @@
-// sigmoid and tanh of one register, for the tail of the cell, and of arrays. Used by
-// cell_forward-inl.hpp and kernels.cpp; calls only vec.hpp.
+// sigmoid and tanh of one register, for the tail of the cell, and of arrays. Used by cell-inl.hpp and
+// kernels.cpp; calls only vec.hpp.
 //
 // Both reduce the argument by whole powers of two. Adding kShift rounds a quotient to the integer
 // n, which stands in the low bits of the sum, offset by kShift's own low bits; shifted up into the

@@ -1,5 +1,6 @@
 // The equations of the cell, forward and backward, on registers: the place where an option of the cell is
-// added. Used by cell_forward-inl.hpp and cell_backward-inl.hpp; calls activations-inl.hpp.
+// added. Used by cell_forward-inl.hpp, cell_steps-inl.hpp and cell_backward-inl.hpp; calls
+// activations-inl.hpp.
 #pragma once
 
 #include "kernels/activations-inl.hpp"

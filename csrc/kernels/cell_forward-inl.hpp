@@ -1,5 +1,6 @@
 // One time step: gates, cell and output of some blocks of hidden units, the tail applied while the
-// gates are still in registers. Used by kernels.cpp; calls gemm-inl.hpp and cell-inl.hpp.
+// gates are still in registers. Used by kernels.cpp and cell_steps-inl.hpp; calls gemm-inl.hpp
+// and cell-inl.hpp.
 #pragma once
 
 #include "kernels/cell-inl.hpp"

@@ -1,5 +1,5 @@
 // The register tile: how many rows and vectors are summed at once, and the loop over k that sums them.
-// Used by gemm-inl.hpp and cell_forward-inl.hpp; calls weights-inl.hpp and vec.hpp. Every sum runs in index
+// Used by gemm-inl.hpp and the cell_*-inl.hpp; calls weights-inl.hpp and vec.hpp. Every sum runs in index
 // order of k: SIMD lanes and tiles split the outputs only, and a block of k that ends early leaves its
 // partial sum in memory for the next to go on from.
 #pragma once

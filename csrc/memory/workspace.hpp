@@ -1,5 +1,5 @@
 // Aligned memory: owned buffers for weights, and an arena that one call lays its arrays out in.
-// Used by packed_weights, sequence and stream.
+// Used by model, run and bindings.
 #pragma once
 
 #if defined(__linux__)

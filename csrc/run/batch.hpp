@@ -1,5 +1,5 @@
 // The rows of a batch in order of falling length, and how many of them each step has.
-// Used by forward.cpp and backward.cpp.
+// Used by pass.hpp and network_stream.cpp.
 #pragma once
 
 #include <algorithm>
