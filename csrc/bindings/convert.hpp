@@ -25,7 +25,7 @@ class Argument {
   Argument(const Argument&) = delete;
   Argument& operator=(const Argument&) = delete;
 
-  // Whatever NumPy can make an array of; WrongType if it can of nothing. No dtype is refused here.
+  // Anything that NumPy converts to an array, else WrongType. No dtype is refused here.
   void take(py::handle given, const char* name);
   void take_if_given(py::handle given, const char* name) {
     if (!given.is_none()) take(given, name);

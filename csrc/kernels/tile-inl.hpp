@@ -95,7 +95,7 @@ struct Tile {
   typename Simd<S>::V v[R][Q];
 };
 
-// A narrow tile needs more rows to have enough independent sums, and has the registers for them.
+// A narrow tile needs more rows to have enough independent sums; registers are left for them.
 constexpr int kNarrowTileRows = kTileRows < 6 && kTileAccumulators < 12 ? 4 : 6;
 template <int Q>
 constexpr int kRowsOfTile = Q <= 2 ? kNarrowTileRows : kTileRows;
@@ -128,7 +128,7 @@ CELLGATE_INLINE void store_tile(const Tile<S, R, Q>& t, S* to, std::ptrdiff_t ro
 }
 
 // Keeps the compiler from folding a load into each of the multiply-adds that use its value: loads,
-// not multiplications, would then set the pace.
+// not multiplications, would then limit the speed.
 template <class V>
 CELLGATE_INLINE void keep_in_register(V& v) {
 #if defined(__aarch64__)

@@ -39,8 +39,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::size_t count) : count_(count) {
     if (count == 0) return;
     if (count > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(S)) throw std::bad_alloc();
-    // Large buffers get huge pages where the system has them: walking megabytes of weights for each
-    // step would otherwise miss the address translation cache at every other panel.
+    // Aligned to them, for huge pages: see advise_huge_pages().
     const std::size_t alignment = count * sizeof(S) >= kHugePage ? kHugePage : kAlignment;
     const std::size_t bytes = (count * sizeof(S) + alignment - 1) / alignment * alignment;
     data_ = static_cast<S*>(std::aligned_alloc(alignment, bytes));
