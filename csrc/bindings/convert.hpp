@@ -30,7 +30,7 @@ class Argument {
   void take_if_given(py::handle given, const char* name) {
     if (!given.is_none()) take(given, name);
   }
-  // As take, where integers are wanted: those of an empty sequence, whose elements tell no dtype, are.
+  // As take, for integers: an empty sequence, whose elements give no dtype, is one of integers.
   void take_integers(py::handle given, const char* name);
   // Only what is an array already, to write into.
   void take_output(py::handle given, const char* name, int scalar_bytes);

@@ -59,8 +59,8 @@ class Crowding {
   Time owed_{0};                   // still to be spent on fewer threads before the next trial
   double ratio_ = 1;               // the multiple
   Time losses_{0};                 // excess less later gains
-  Time asked_{0}, room_since_{0};  // when room_ was asked last, and since when it said yes; 0: it did not
-  Time room_needed_{0};            // how long it has to say yes
+  Time asked_{0}, room_since_{0};  // when room_ was called last, and since when it gave true; 0: it did not
+  Time room_needed_{0};            // how long it must have given true
 };
 
 }  // namespace cellgate
