@@ -48,7 +48,7 @@ def run(
     python_path: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     # One thread: two that wait for each other take ten times as long on a core that something else
-    # uses too, such as the compilers that run beside the tests. What threads do is tested elsewhere.
+    # uses too, such as the compilers that run beside the tests. Other tests are of several threads.
     environment = {**os.environ, "CELLGATE_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     if python_path is not None:
         old = environment.get("PYTHONPATH")
