@@ -19,8 +19,8 @@ constexpr int kStepBlocks = kTileAccumulators / 4 > 3 ? 3 : kTileAccumulators / 
 // more of R fits. To find it anew: benchmarks/embed.
 constexpr int kBlocksInPairs = 4;
 
-// Whether the loops are compiled for each number of blocks with the head's sums in them; for double they
-// are not worth the size of their code.
+// Whether there are forms of the loops for each number of blocks, with the head's sums in them: of double
+// they are not worth the size of their code.
 template <class S>
 constexpr bool kManyForms = sizeof(S) == sizeof(float);
 
