@@ -22,7 +22,7 @@ from typing import Any
 ISAS = ("avx512", "avx2", "baseline", "neon")
 TRIALS, SECONDS = 10, 0.01
 SHORTLY = 0.004  # seconds, of a measurement beside a timing
-# How to read: in so many places at once, and so many bytes ahead (0: left to the hardware).
+# How to read: in how many places at once, and how many bytes ahead (0: left to the hardware).
 WAYS = ((1, 0), (4, 0), (1, 1024), (4, 1024))
 
 

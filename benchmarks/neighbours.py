@@ -110,7 +110,7 @@ def taken_core() -> Iterator[int]:
 
 
 def calls_for(seconds: float, threads: int) -> list[float]:
-    """Microseconds of each call in so many seconds."""
+    """Microseconds of each call during this many seconds."""
     lstm, x = ours()
     cellgate.set_num_threads(threads)
     lstm(x)

@@ -11,7 +11,7 @@ from .rows import Row, Shape
 
 Pair = tuple[float | None, float | None]
 
-# At least so much of what the machine allows (limits.py): of its FMA peak where batches are large,
+# The least part of what the machine allows (limits.py): of its FMA peak where batches are large,
 # and of the bandwidth at which weights come where there is one sequence.
 BATCHED_LIMIT: Pair = (0.90, None)
 TRAINING_LIMIT: Pair = (0.87, None)

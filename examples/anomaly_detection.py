@@ -3,7 +3,7 @@
 Part 1 (anomaly_detection_series.py), a labelled series of the UCR anomaly archive,
 135_InternalBleeding16 (arterial pressure). Ours are the forecast error of an LSTM with a Gaussian
 for each of three horizons, run over the series forwards and backwards (a point is abnormal if
-neither direction foresees it), and the reconstruction error of an LSTM autoencoder. Baselines: the
+neither direction predicts it), and the reconstruction error of an LSTM autoencoder. Baselines: the
 matrix profile (the z-normalised distance of each window to its nearest neighbour in the training
 part), the same without normalisation, and an isolation forest on windows. One anomaly says little
 about a detector, so more are MADE BY THIS PROGRAM, as the archive's authors made many of theirs,
@@ -113,7 +113,7 @@ def trailing(errors: Array, width: int) -> Array:
 def save_and_stream(model: Forecaster, width: int, series: Series, output: Path) -> str:
     """Write the model, stream the series in a process without torch, and compare the scores."""
     normal = trailing(score_points(model, [series.validation])[0], width)
-    threshold = 2 * float(normal[WARM + width :].max())  # twice the highest while all was well
+    threshold = 2 * float(normal[WARM + width :].max())  # twice the highest in the normal part
     mean, deviation, moves = model.scales
     about = {
         **{"mean": mean, "deviation": deviation, "moves": moves, "horizons": HORIZONS},

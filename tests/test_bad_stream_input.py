@@ -1,4 +1,4 @@
-"""Bad input to a stream: a clear TypeError or ValueError, and a state that has not moved."""
+"""Bad input to a stream: a clear TypeError or ValueError, and a state that is unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_bad_input import RAGGED, B, H, I, T, not_floats, zeros
 
 @pytest.fixture
 def stream() -> Any:
-    """A stream in the middle of things, which no test here may move."""
+    """A stream that has run, whose state no test here may change."""
     stream = cellgate.LSTM(I, H, 2, seed=1).stream(B)
     stream.step(np.linspace(-1, 1, B * I, dtype=np.float32).reshape(B, I))
     before = digest(list(stream.state))

@@ -14,7 +14,7 @@ SETTINGS = Training(0.5, 3)
 
 
 class Recording:
-    """A recorded call at the level of the core, and its way back."""
+    """A recorded call at the level of the core, and its backward pass."""
 
     def __init__(self, dtype: str = "float32") -> None:
         lstm = cellgate.LSTM(3, 5, 2, bidirectional=True, proj_size=2, dtype=dtype, seed=1)
@@ -32,7 +32,7 @@ class Recording:
         return self.model.backward(self.tape, self.call, SETTINGS, self.derivatives, out)
 
     def places(self) -> tuple[Any, ...]:
-        """Arrays of the right shapes for all gradients, full of something else."""
+        """Arrays of the right shapes for all gradients, with arbitrary values in them."""
         d_x, (d_h, d_c), parameters = self.gradients
         new = [np.full_like(array, np.nan) for array in (d_x, d_h, d_c, *parameters.values())]
         return *new[:3], tuple(new[3:])

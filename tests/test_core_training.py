@@ -1,5 +1,5 @@
-"""The core's own record and backward, which `cellgate.torch` calls: tapes are arrays that could be
-anybody's, and batches may be packed."""
+"""The core's own record and backward, which `cellgate.torch` calls: tapes are plain arrays, which
+must be checked, and batches may be packed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TestTapesOfOthers:
-    """At the level of the core, where a tape is an array that could be anybody's."""
+    """At the level of the core, where a tape is an array, and must be checked."""
 
     def arguments(self, training: Training, **changed: Any) -> tuple[Any, ...]:
         case = training.case

@@ -121,7 +121,7 @@ def test_the_gradient_that_the_optimiser_is_given(weather: demo.Weather, name: s
             given.update({name: array.copy() for name, array in grads.items()})
 
     model = demo.new_forecaster(weather, 8, seed=0)
-    model.head["weight"] *= 8  # small at first, and with it all that lies behind
+    model.head["weight"] *= 8  # small at first, and so are the gradients behind it
     weights = model.lstm.state_dict()
     every = {**weights, "head.weight": model.head["weight"], "head.bias": model.head["bias"]}
     hours = np.arange(100)[:, None] + np.arange(0, 4000, 100)

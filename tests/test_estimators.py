@@ -66,7 +66,7 @@ def test_lists_and_padded_arrays_are_the_same(random, settings):
 
 def test_learns_what_needs_memory(random):
     X = random.standard_normal((400, 12, 1))
-    y = X[:, 0, 0] - X[:, -1, 0]  # a bag of the values could not tell
+    y = X[:, 0, 0] - X[:, -1, 0]  # depends on the order of the values
     model = LSTMRegressor(24, max_epochs=60, random_state=0).fit(X[:300], y[:300])
     assert model.score(X[300:], y[300:]) > 0.9
     assert model.best_epoch_ <= model.n_iter_ == len(model.validation_curve_)
@@ -185,7 +185,7 @@ def test_partial_fit_goes_on(random):
 
 def test_weights_count(random):
     X = ragged(random, 400)
-    y = np.arange(400) % 5 == 0  # rare, and nothing in X tells
+    y = np.arange(400) % 5 == 0  # rare, and independent of X
     rare = LSTMClassifier(**SMALL).fit(X, y).predict_proba(X)[:, 1].mean()
     balanced = LSTMClassifier(**SMALL, class_weight="balanced").fit(X, y)
     weighted = LSTMClassifier(**SMALL).fit(X, y, sample_weight=np.where(y, 4.0, 1.0))

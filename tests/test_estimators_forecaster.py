@@ -62,7 +62,7 @@ def test_beats_the_seasonal_naive_forecast(random):
 
 def test_exogenous_values_of_the_future_are_used(random):
     x = random.standard_normal((900, 1))
-    y = 5 * x[:, 0] + random.normal(0, 0.1, 900)  # nothing but x tells
+    y = 5 * x[:, 0] + random.normal(0, 0.1, 900)  # depends on x alone
     model = LSTMForecaster(3, hidden_size=32, max_epochs=40, learning_rate=0.01, random_state=0)
     model.fit(y[:700], x)
     blind = LSTMForecaster(3, **SMALL).fit(y[:700])
@@ -115,7 +115,7 @@ def test_seasons_that_repeat_are_told_exactly(random):
 
 
 def test_the_penalty_follows_from_what_there_is_to_learn(random):
-    """A level that wanders tells nothing of where it goes; one that always comes back does."""
+    """A random walk cannot be predicted; noise around a level can, by its return to the level."""
     noise = random.standard_normal(600)
     chosen = []
     for rest in (noise.cumsum(), noise):
@@ -198,7 +198,7 @@ def test_log_is_for_series_above_zero(random):
     truth = np.stack([y[o : o + 6] for o in made.origins])
     assert np.abs(made.median / truth - 1).mean() < 0.05
     assert (made.quantiles > 0).all()
-    ahead = model.partial_fit(y[:400]).predict()  # of what it has seen last, which is y, not log y
+    ahead = model.partial_fit(y[:400]).predict()  # of the y that was given last, which is not log y
     assert np.array_equal(ahead, model.predict(y[:400]))
     assert 0.5 < ahead.mean() / y[400:406].mean() < 2
     with pytest.raises(ValueError, match="y: must be above 0 with log=True, got 0"):
@@ -206,7 +206,7 @@ def test_log_is_for_series_above_zero(random):
 
 
 def test_the_scale_of_an_exogenous_value_does_not_matter(random):
-    """In 1000 K or in °C: the network reads it by its own mean and deviation, never cut off."""
+    """It is scaled by its own mean and deviation, so that its unit has no effect."""
     y, x = seasonal(random), random.standard_normal((500, 1))
     model = LSTMForecaster(3, season_length=12, **SMALL)
     prepared = [
@@ -245,7 +245,7 @@ def test_rolling_is_what_single_forecasts_give(random):
         assert np.allclose(model.predict_quantiles(y[:origin]), quantiles, rtol=0, atol=1e-5)
     assert rolling.linear.shape == rolling.median.shape
     assert 0 < np.abs(rolling.linear - rolling.median).mean() < y.std()
-    later = model.predict(y[48:460], phase=48)  # the state has long forgotten the first 48 steps
+    later = model.predict(y[48:460], phase=48)  # 48 steps no longer affect the state
     assert np.allclose(later, model.predict(y[:460]), atol=0.05)
 
 

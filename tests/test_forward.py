@@ -181,7 +181,7 @@ def test_arguments_are_neither_changed_nor_returned(case: Case) -> None:
         assert array.flags.owndata or array.base is not None
     wanted = digest(second)
     for array in first:
-        array[...] = 9  # writing to a result reaches nothing
+        array[...] = 9  # results share no memory with anything
     assert digest(case.run()) == wanted
 
 

@@ -107,7 +107,7 @@ def near(draw: st.DrawFn, good: np.ndarray) -> Any:
 
 @st.composite
 def wrong(draw: st.DrawFn, good: Any) -> Any:
-    """Anything, and oftener what only just misses `good`, or does not miss it."""
+    """Anything, and more often `good` itself or what differs from it in one way."""
     if draw(st.sampled_from([False, False, False, True])):
         return draw(anything)
     return tuple(draw(near(p)) for p in good) if isinstance(good, tuple) else draw(near(good))

@@ -18,7 +18,7 @@ from fingerprint import fingerprint
 from tolerances import BOUNDS
 
 TESTS = Path(__file__).parent
-WITHOUT_FMA = {"baseline"}  # rounds each product, so it stands outside the equality of bits
+WITHOUT_FMA = {"baseline"}  # rounds each product, so that its bits may differ
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

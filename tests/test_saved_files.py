@@ -1,4 +1,4 @@
-"""Files of other versions: the past load with the same bits, the future say why they do not."""
+"""Files of earlier versions load with the same bits; those of later ones are refused by name."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def test_a_cell_refuses_the_same() -> None:
 def test_a_weight_that_does_not_fit_is_not_compared_with_the_one_packed_before(
     change: Any, error: Any
 ) -> None:
-    """Least of all beyond its end."""
+    """Nor is anything read beyond its end."""
     weights = [weight.detach() for weight in make_module(1, "float32", 7, 17).parameters()]
     call = (torch.zeros(3, 2, 7), None, None, None, None)
     layout = (True, 1, False, False, 0.0, "")

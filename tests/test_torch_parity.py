@@ -21,7 +21,7 @@ if importlib.util.find_spec("torch") is None:
 
 import torch
 
-torch.set_num_threads(1)  # its own threads would only be in the way
+torch.set_num_threads(1)  # its own threads would compete with ours for the cores
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:LSTM with projections is not supported with oneDNN:UserWarning"

@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-torch.set_num_threads(1)  # its own threads would only be in the way
+torch.set_num_threads(1)  # its own threads would compete with ours for the cores
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

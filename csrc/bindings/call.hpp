@@ -1,5 +1,5 @@
 // The arguments of forward, record and backward: from the tuples in which they come to ForwardArgs.
-// Called by model.cpp and training.cpp.
+// Called by model.cpp, network.cpp and training.cpp.
 #pragma once
 
 #include "bindings/convert.hpp"
@@ -9,7 +9,7 @@
 namespace cellgate::python {
 
 // The items of `tuple`, which must have `count` of them; `type` is the class of this module that names them.
-// They live as long as it does, for nothing can be put into a tuple.
+// They live as long as the tuple, which is immutable.
 PyObject* const* items(py::handle tuple, const char* argument, const char* type, py::ssize_t count);
 
 // Outputs, as many as any call has, none of which the caller gave: None for each.

@@ -28,7 +28,7 @@ py::object as_array(py::handle object, const char* name) {
   try {
     return py::module_::import("numpy").attr("asarray")(object).cast<py::array>();
   } catch (py::error_already_set& error) {
-    // MemoryError, KeyboardInterrupt and their like are not about the argument.
+    // MemoryError, KeyboardInterrupt and similar errors are not about the argument.
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
     std::string reason = error.what();
     bad_type(name, "must be an array", type_text(object) + " (" + reason.substr(0, reason.find('\n')) + ")");

@@ -25,12 +25,12 @@ class Argument {
   Argument(const Argument&) = delete;
   Argument& operator=(const Argument&) = delete;
 
-  // Whatever NumPy can make an array of; WrongType if it can of nothing. No dtype is refused here.
+  // Anything that NumPy converts to an array, else WrongType. No dtype is refused here.
   void take(py::handle given, const char* name);
   void take_if_given(py::handle given, const char* name) {
     if (!given.is_none()) take(given, name);
   }
-  // As take, where integers are wanted: those of an empty sequence, whose elements tell no dtype, are.
+  // As take, for integers: an empty sequence, whose elements give no dtype, is one of integers.
   void take_integers(py::handle given, const char* name);
   // Only what is an array already, to write into.
   void take_output(py::handle given, const char* name, int scalar_bytes);

@@ -1,4 +1,4 @@
-// The model as Python holds it: one of two scalar types. Used by module.cpp, training.cpp and stream.cpp.
+// The model as Python holds it: one of two scalar types. Used by the other bindings.
 #pragma once
 
 #include <memory>

@@ -10,7 +10,7 @@ namespace {
 
 template <class S>
 SharedNetwork<S> build(const SharedModel<S>& lstm, const py::dict& given) {
-  // A copy, which no code of an array-like can take items out of while they are read.
+  // A copy, since the code of an array-like could remove items while they are read.
   const auto own = py::reinterpret_steal<py::dict>(PyDict_Copy(given.ptr()));
   if (!own) throw py::error_already_set();
   const GivenParts<S> parts(lstm->config(), own);

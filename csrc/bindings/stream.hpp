@@ -18,7 +18,8 @@ namespace cellgate::python {
 constexpr double kWorthReleasing = 1 << 18;
 
 // Calls f with the stream locked; the interpreter lock is released while waiting for it and, if
-// `release`, while f runs. Waiting with both could stop the thread that must make way.
+// `release`, while f runs. Waiting while holding it could deadlock: the thread that has
+// the stream may be waiting for the interpreter lock.
 template <class F>
 void exclusively(ForkAwareMutex& mutex, bool release, const F& f) {
   if (!release) {

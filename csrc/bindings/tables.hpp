@@ -1,4 +1,5 @@
-// The core's tables of options and parameters as Python sees them. Used by model.cpp and training.cpp.
+// The core's tables of options and parameters as Python sees them. Used by model.cpp, training.cpp and
+// files.cpp.
 #pragma once
 
 #include "bindings/convert.hpp"

@@ -5,10 +5,9 @@
 //   `model_data` (model, input_size, output_size, unit_type, num_layers, hidden_size, skip, bias_fl) and
 //   `state_dict`, PyTorch's of an LSTM `rec` and a Linear `lin`, in PyTorch's layout and gate order.
 // - `bias_fl` is of `lin`; without it there is no lin.bias.
-// - `skip` is how many of the first inputs are added to the outputs (the same, forward). The plug-in always
-// adds
-//   the first (GuitarML/Proteus, src/RTNeuralLSTM.cpp, process), and plays at 44.1 kHz (PluginProcessor.cpp);
-//   where the file says 0, what it says is followed.
+// - `skip` is how many of the first inputs are added to the outputs (the same, forward). The plug-in
+//   always adds the first (GuitarML/Proteus, src/RTNeuralLSTM.cpp, process), and plays at 44.1 kHz
+//   (PluginProcessor.cpp); here nothing is added if the file says 0.
 #include <algorithm>
 #include <set>
 

@@ -1,5 +1,5 @@
 // One reader for each format. Called by read.cpp, which opens their messages with the source. Each throws
-// FileError for what it does not like, and leaves what concerns the network as such to validate().
+// FileError for what it does not accept; what concerns the network as such is checked by validate().
 #pragma once
 
 #include "files/json.hpp"

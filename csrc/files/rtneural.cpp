@@ -9,14 +9,12 @@
 // - A dense layer's are [H][O] and, if it has one, [O]; "time-distributed-dense" is the same
 //   (model_loader.h, loadDense). Its `activation` follows it, as does that of a layer "activation".
 // - The `activation` of an lstm is "" or "tanh" and means tanh: RTNeural does not read it.
-// - AIDA-X: `in_skip` 0 or 1; `in_gain`, `out_gain` in dB, where -90 and less are silence; `samplerate`,
-// which
-//   its files hold as a string, in `metadata` or beside it, else 48000; x *= in_gain, then
+// - AIDA-X: `in_skip` 0 or 1; `in_gain`, `out_gain` in dB, where -90 and less are silence;
+//   `samplerate`, a string in its files, in `metadata` or beside it, else 48000; x *= in_gain, then
 //   y = out_gain * (model(x) + skip * x). Of more inputs than one, the first is the signal: only it passes
 //   the gain (AidaDSP/aidadsp-lv2, rt-neural-generic.cpp, loadModelFromPath and applyModel).
-// - `input_batch` and `output_batch`, [N], are what the trained network answered from a zero state, other
-// inputs
-//   being 0; they are compared with both gains at 1 (the same, testModel).
+// - `input_batch` and `output_batch`, [N], are input and output of the trained network from a zero state,
+//   other inputs being 0; they are compared with both gains at 1 (the same, testModel).
 #include <cmath>
 
 #include "files/fields.hpp"
@@ -65,7 +63,7 @@ void add_lstm(const Field& layer, Network& network, bool allow_nonfinite) {
   }
   const std::int64_t inputs = first ? network.config.input_size : hidden;
   const std::vector<Field> arrays = weights_of(layer, 2, 3);
-  // The largest first: what follows is then in proportion to the file.
+  // The largest array is read first: its size is checked against the file, and bounds the allocations below.
   OwnedLayerWeights<float> weights;
   weights.w_hh = Values<float>(read_matrix(arrays[1], 4 * hidden, hidden, Layout::kColumns, allow_nonfinite));
   weights.w_ih = Values<float>(read_matrix(arrays[0], 4 * hidden, inputs, Layout::kColumns, allow_nonfinite));

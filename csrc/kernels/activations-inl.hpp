@@ -1,16 +1,16 @@
-// sigmoid and tanh of one register, for the tail of the cell, and of arrays. Used by
-// cell_forward-inl.hpp and kernels.cpp; calls only vec.hpp.
+// sigmoid and tanh of one register, for the tail of the cell, and of arrays. Used by cell-inl.hpp and
+// kernels.cpp; calls only vec.hpp.
 //
 // Both reduce the argument by whole powers of two. Adding kShift rounds a quotient to the integer
 // n, which stands in the low bits of the sum, offset by kShift's own low bits; shifted up into the
 // exponent it is the power of two. Each ends in one division, and every step before it is exact or
-// fma, so that a result is accurate down to the denormals and NaN is passed on. There is no comparison but
-// the limit beyond which a function has reached its bounds. sigmoid and tanh limit x, which
-// takes fewer instructions; sigmoid_of_chain and tanh_of_chain limit the result, to the same bits, and are
-// two instructions nearer to x where all that follows waits for them.
+// fma, so that a result is accurate down to the denormals and NaN is passed on. The only comparison is with
+// the limit beyond which a function has reached its bounds. sigmoid and tanh limit x, which takes fewer
+// instructions; sigmoid_of_chain and tanh_of_chain limit the result, to the same bits, which makes the
+// chain of dependent instructions from x to the result two instructions shorter.
 //
-// Accuracy, float32: within 2 ulp of the correctly rounded value, tests/cpp/test_activations.cpp
-// with stride 1: all 2^32 arguments. float64: within 4 ulp, the same test, on samples.
+// Accuracy, by tests/cpp/test_activations.cpp: float32 within 2 ulp of the correctly rounded value, for
+// all 2^32 arguments (stride 1); float64 within 4 ulp, on samples.
 // All constants: tools/fit_activations.py, which prints them with interval and error.
 #pragma once
 
@@ -57,9 +57,9 @@ CELLGATE_INLINE f32v unlimited_sigmoid(f32v x) {
 // which for n = 0 is u itself: small arguments keep their relative accuracy, denormals included.
 // For -x, u changes sign and p becomes 1 / p, which scales both sides by a power of two: tanh(-x) is
 // -tanh(x) to the bit. Only the sign of zero is not kept, tanh(-0) = +0: it would take two more steps.
-// Where n is large tanh is flat, so that the rounding of n ln2/2 hardly changes it. Nor does it matter there
-// that kSteps is 0.9 % less than 2 / ln2 and |r| exceeds ln2/4 as n grows. That choice makes the interval of
-// n = 0 a little wider, and n = 1, where the quotient loses most, begins a little later.
+// Where n is large tanh is flat, so that the rounding of n ln2/2 hardly changes it. For the same reason
+// kSteps may be 0.9 % less than 2 / ln2, which lets |r| exceed ln2/4 as n grows. That choice makes the
+// interval of n = 0 a little wider, and n = 1, where the quotient loses most, begins a little later.
 // u = r + r^3 (C1 + C2 r^2) on |r| <= 0.1749, Remez' fit, relative error 0.98 * 2^-24; the
 // coefficients are the float32 neighbours with the smallest worst error.
 CELLGATE_INLINE f32v unlimited_tanh(f32v x) {
@@ -110,7 +110,7 @@ CELLGATE_INLINE f64v unlimited_tanh(f64v x) {
   return fma(more, rb, less * a) / fma(less, rb, more * a);
 }
 
-// Where a function has reached its bounds, of scalars S.
+// The arguments from which on a function has reached its bounds, for scalars S.
 template <class S>
 struct Limits;
 template <>

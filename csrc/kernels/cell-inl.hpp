@@ -1,5 +1,6 @@
 // The equations of the cell, forward and backward, on registers: the place where an option of the cell is
-// added. Used by cell_forward-inl.hpp and cell_backward-inl.hpp; calls activations-inl.hpp.
+// added. Used by cell_forward-inl.hpp, cell_steps-inl.hpp and cell_backward-inl.hpp; calls
+// activations-inl.hpp.
 #pragma once
 
 #include "kernels/activations-inl.hpp"
@@ -7,14 +8,14 @@
 
 namespace {
 
-// The gates of one vector of units, or the gradients by them.
+// The gates of one vector of units, or the gradients with respect to them.
 template <class S>
 struct Gates {
   typename Simd<S>::V i, f, g, o;
 };
 
 // i = sigmoid(z_i)   f = sigmoid(z_f)   g = tanh(z_g)   o = sigmoid(z_o)
-// Chain: everything waits for the result, see activations-inl.hpp.
+// Chain: the activations with the shorter chain of dependent instructions, see activations-inl.hpp.
 template <class S, bool Chain = false>
 CELLGATE_INLINE Gates<S> activate(const typename Simd<S>::V (&z)[4]) {
   if constexpr (Chain)
@@ -34,8 +35,8 @@ CELLGATE_INLINE typename Simd<S>::V cell_output(typename Simd<S>::V o, typename 
   return o * (Chain ? tanh_of_chain(c) : tanh(c));
 }
 
-// Backward. The gradient by c, of what the output and the later step pass on, with squashed = tanh(c), which
-// forward does not keep:
+// Backward. The gradient with respect to c: `dc` from the later step and dh from the output, with
+// squashed = tanh(c), which forward does not keep:
 //   dc + dh * o * (1 - tanh(c)^2)
 template <class S>
 CELLGATE_INLINE typename Simd<S>::V cell_gradient(const Gates<S>& gates, typename Simd<S>::V squashed,
@@ -43,7 +44,7 @@ CELLGATE_INLINE typename Simd<S>::V cell_gradient(const Gates<S>& gates, typenam
   return fma(dh * gates.o, fma(-squashed, squashed, broadcast(S(1))), dc);
 }
 
-// The gradients by the gates before their activation, from that by c:
+// The gradients with respect to the gates before their activation, from dc:
 //   d_i = dc * g * i (1 - i)        d_f = dc * c_prev * f (1 - f)
 //   d_g = dc * i * (1 - g^2)        d_o = dh * tanh(c) * o (1 - o)
 template <class S>
@@ -56,7 +57,7 @@ CELLGATE_INLINE Gates<S> gate_gradients(const Gates<S>& gates, typename Simd<S>:
           dh * squashed * (o * (one - o))};
 }
 
-// The gradient by c before the step, from that by c:
+// The gradient with respect to c before the step, from dc:
 //   dc_prev = dc * f
 template <class S>
 CELLGATE_INLINE typename Simd<S>::V previous_cell_gradient(const Gates<S>& gates, typename Simd<S>::V dc) {

@@ -1,5 +1,6 @@
 // One time step: gates, cell and output of some blocks of hidden units, the tail applied while the
-// gates are still in registers. Used by kernels.cpp; calls gemm-inl.hpp and cell-inl.hpp.
+// gates are still in registers. Used by kernels.cpp and cell_steps-inl.hpp; calls gemm-inl.hpp
+// and cell-inl.hpp.
 #pragma once
 
 #include "kernels/cell-inl.hpp"
@@ -63,9 +64,9 @@ CELLGATE_INLINE void start_tile(Tile<S, R>& t, const cellgate::CellForwardArgs<S
   }
 }
 
-// x W^T or h R^T of U blocks, `panel` that of the first, for the R rows there are. Three or more panels
-// side by side are what the hardware's prefetchers do best with; of fewer, the last is prefetched here, a
-// page ahead and at the end in the panel that comes next.
+// Adds x W^T or h R^T of U blocks and R rows, all that there are; `panel` is that of the first block. With
+// three or more panels side by side the hardware's prefetchers are the fastest; with fewer, the last panel
+// is prefetched here, one page ahead, which at its end is in the panel that is read after it.
 template <class W, class S, int R, int U>
 CELLGATE_INLINE void add_part(Tile<S, R> (&t)[U], const SeparateRows<S, R>& rows, const W* panel,
                               std::int64_t depth, bool prefetches, const W* next) {
@@ -109,8 +110,8 @@ CELLGATE_INLINE void few_rows(const cellgate::CellForwardArgs<S>& args, std::int
 }
 
 // Adds one part of the sums, x W^T or h R^T, for one block of units and all rows. With `first_part` they
-// begin as start_tile says, else with args.partial; with `last_part` the cell follows, else they are left in
-// args.partial. `next` is the panel that is read after this one.
+// begin as start_tile says, else with args.partial; with `last_part` the cell follows, else they are stored
+// in args.partial. `next` is the panel that is read after this one.
 template <class W, class S>
 CELLGATE_INLINE void many_rows(const cellgate::CellForwardArgs<S>& args, const Product<W, S>& product,
                                std::int64_t block, const W* next, bool first_part, bool last_part) {

@@ -1,6 +1,6 @@
-// Many time steps of one sequence in one call: what a stream without other sequences beside it runs. A step
-// is one chain of dependent instructions, so what counts is how few stand between the h of one step and the
-// products of the next. Used by kernels.cpp; calls cell_forward-inl.hpp.
+// Many time steps of one sequence in one call, for streams of one sequence. A step is one chain of dependent
+// instructions: its time is set by the number of them between the h of one step and the products of the next.
+// Used by kernels.cpp; calls cell_forward-inl.hpp.
 #pragma once
 
 #include "kernels/cell-inl.hpp"
@@ -11,12 +11,12 @@
 
 namespace {
 
-// Layers of up to so many blocks of units are summed side by side, each block in four registers.
+// Layers of at most this many blocks of units are summed side by side, each block in four registers.
 constexpr int kStepBlocks = kTileAccumulators / 4 > 3 ? 3 : kTileAccumulators / 4;
 
-// Of more, R does not fit into the L1 cache, and what was read last is read first in the next step: one block
-// at a time, so that as much as possible is still there; two if there are four, which fit better. To find it
-// anew: benchmarks/embed.
+// With more blocks R does not fit into the L1 cache, and the next step begins with what was read last: one
+// block at a time, so that as much of it as possible is still there; two at a time if there are four, since
+// more of R fits. To find it anew: benchmarks/embed.
 constexpr int kBlocksInPairs = 4;
 
 // Whether there are forms of the loops for each number of blocks, with the head's sums in them: of double
@@ -24,8 +24,8 @@ constexpr int kBlocksInPairs = 4;
 template <class S>
 constexpr bool kManyForms = sizeof(S) == sizeof(float) && kWorthCode<S>;
 
-// Whether activations of U blocks limit their results instead of x. Where registers are few, more than one
-// block has none left for that.
+// Whether activations of U blocks limit their results instead of x. With 16 registers, none is left for that
+// beside more than one block.
 template <int U>
 constexpr bool kChain = U == 1 || kVectorRegisters == 32;
 
@@ -127,7 +127,7 @@ CELLGATE_INLINE void step_blocks(Int<U>, const cellgate::CellStepsArgs<S>& args,
   if (step > 0) head.store_to(args, step - 1);
 }
 
-// The outputs of a step that no other follows here.
+// The outputs of the last step of a call.
 template <class W, Head kHead, class S>
 CELLGATE_INLINE void outputs_of(const cellgate::CellStepsArgs<S>& args, std::int64_t step) {
   if (kHead == Head::kNone) return;

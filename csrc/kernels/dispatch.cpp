@@ -21,7 +21,7 @@ std::string quoted_names(const std::vector<const KernelTable*>& tables) {
   return names;
 }
 
-// ASCII only: instruction sets have no other letters in their names, and the locale has no say in it.
+// ASCII only, whatever the locale: names of instruction sets have no other letters.
 std::string lower_case(std::string text) {
   for (char& c : text) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

@@ -88,8 +88,8 @@ struct GemmArgs {
   S* gathered;                // [rows, depth]: room to bring a into the order it is read in
 };
 
-// Of weights that do not fit into a cache a part is still there if every second pass over them goes backward:
-// what was read last is read first. Hence `descending` below; no sum depends on it.
+// If weights do not fit into a cache, a part of them is still there when every second pass goes over them
+// backward: what was read last is read first. Hence `descending` below; no sum depends on it.
 //
 // One time step of the gates and the cell for the units of some blocks:
 //   gates = start + x W^T + h R^T;  c = f * c + i * g;  out = o * tanh(c)
@@ -170,8 +170,8 @@ struct CellBackwardArgs {
   std::ptrdiff_t d_cells_offset;      // scalars added to every row pointer of d_cells
   S* dc;                              // [rows, stride], padded: read, and overwritten with that of c_prev
   std::ptrdiff_t stride;              // of the five above, a multiple of lanes
-  UnitVectors<S*> d_panels;           // each laid out like gates, the gradient by a set in every row; of the
-                                      //   bias d_gates, as the panels of a product read them
+  UnitVectors<S*> d_panels;           // each laid out like gates: in every row the gradient with respect to a
+                                      //   set; that of the bias is d_gates, laid out as panels
   S* d_rows;                          // [rows, d_rows_stride] of [4, d_rows_gate_stride]: d_gates once more
   std::ptrdiff_t d_rows_stride, d_rows_gate_stride;  // the latter is H padded to whole blocks
   S* unprojected;  // null, or [panels, unprojected_panel_stride] of [rows, 4 * lanes]: receives o * tanh(c)

@@ -1,5 +1,5 @@
 // The register tile: how many rows and vectors are summed at once, and the loop over k that sums them.
-// Used by gemm-inl.hpp and cell_forward-inl.hpp; calls weights-inl.hpp and vec.hpp. Every sum runs in index
+// Used by gemm-inl.hpp and the cell_*-inl.hpp; calls weights-inl.hpp and vec.hpp. Every sum runs in index
 // order of k: SIMD lanes and tiles split the outputs only, and a block of k that ends early leaves its
 // partial sum in memory for the next to go on from.
 #pragma once
@@ -114,7 +114,7 @@ struct Tile {
   typename Simd<S>::V v[R][Q];
 };
 
-// A narrow tile needs more rows to have enough independent sums, and has the registers for them.
+// A narrow tile needs more rows to have enough independent sums; registers are left for them.
 constexpr int kNarrowTileRows = kTileRows < 6 && kTileAccumulators < 12 ? 4 : 6;
 template <int Q>
 constexpr int kRowsOfTile = Q <= 2 ? kNarrowTileRows : kTileRows;
@@ -147,7 +147,7 @@ CELLGATE_INLINE void store_tile(const Tile<S, R, Q>& t, S* to, std::ptrdiff_t ro
 }
 
 // Keeps the compiler from folding a load into each of the multiply-adds that use its value: loads,
-// not multiplications, would then set the pace.
+// not multiplications, would then limit the speed.
 template <class V>
 CELLGATE_INLINE void keep_in_register(V& v) {
 #if defined(__aarch64__)

@@ -93,7 +93,7 @@ CELLGATE_INLINE typename Simd<S>::V broadcast(S x) {
 }
 
 // a * b + c, rounded once on every instruction set that has the instruction; the x86-64 baseline
-// has none and rounds twice, which is why it stands outside the equality of bits between ISAs.
+// has none and rounds twice, which is why its bits may differ from those of the other ISAs.
 CELLGATE_INLINE f32v fma(f32v a, f32v b, f32v c) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(a, b, c);

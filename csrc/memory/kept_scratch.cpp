@@ -1,4 +1,4 @@
-// The store of memory that no call uses at the moment.
+// The store of working memory that no call uses at the moment.
 #include "memory/kept_scratch.hpp"
 
 #include <mutex>
@@ -15,8 +15,9 @@ struct Store {
   std::size_t bytes = 0;
 };
 
-// Never destroyed, for a thread may still be inside a call when the process ends. Nobody waits for its
-// mutex, which a child may find locked for ever after a fork: who does not get it goes without.
+// Never destroyed, for a thread may still be inside a call when the process ends. Its mutex is only tried,
+// never waited for, since it may stay locked for ever in a child made by fork: a call that does not get it
+// allocates new memory, and frees it at its end.
 Store* const store = [] {
   auto* fresh = new Store;
   fresh->unused.reserve(kKeptCount);

@@ -1,4 +1,4 @@
-// Memory for calls that own none, kept from one call to the next. Used by bindings; Stream has its own.
+// Memory for calls that own none, kept from one call to the next. Used by bindings; streams have their own.
 #pragma once
 
 #include <memory>

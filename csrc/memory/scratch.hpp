@@ -1,4 +1,4 @@
-// Memory that one call works in and the next may use again. Used by run and by whoever calls it.
+// Memory that one call works in and the next may use again. Used by run and by its callers.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Aligned memory: owned buffers for weights, and an arena that one call lays its arrays out in.
-// Used by packed_weights, sequence and stream.
+// Used by model, run and bindings.
 #pragma once
 
 #if defined(__linux__)
@@ -43,8 +43,7 @@ class AlignedBuffer {
       : count_(count), source_(source) {
     if (count == 0) return;
     if (count > (std::numeric_limits<std::size_t>::max() - kAlignment) / sizeof(S)) throw std::bad_alloc();
-    // Large buffers get huge pages where the system has them: walking megabytes of weights for each
-    // step would otherwise miss the address translation cache at every other panel.
+    // Aligned to them, for huge pages: see advise_huge_pages().
     const std::size_t alignment = count * sizeof(S) >= kHugePage ? kHugePage : kAlignment;
     data_ = static_cast<S*>(source ? source->allocate(source->context, bytes(alignment), alignment)
                                    : std::aligned_alloc(alignment, bytes(alignment)));

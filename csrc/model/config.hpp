@@ -39,7 +39,7 @@ void for_each_option(Options& config, const Visit& visit) {
 }
 
 // What the parameters of a configuration amount to. In double, which holds every count that a machine has
-// room for exactly, and of absurd sizes cannot overflow.
+// room for exactly, and cannot overflow whatever the sizes.
 struct ParameterTotals {
   double arrays;    // in all layers and directions
   double elements;  // in all arrays

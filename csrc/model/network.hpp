@@ -44,7 +44,7 @@ class Values {
   std::size_t count_ = 0;
 };
 
-// LayerWeights with arrays of its own; those that the configuration has not are empty.
+// LayerWeights with arrays of its own; those that the configuration does not have are empty.
 template <class S>
 struct OwnedLayerWeights {
 #define CELLGATE_PARAMETER(member, name, shape, condition, absent) Values<S> member;
@@ -68,7 +68,7 @@ struct LinearHead {
   Activation activation = Activation::kLinear;
 };
 
-// What whoever made a file says that the network answers, from its initial state.
+// Recorded by the maker of a file: an input, and the network's output for it from its initial state.
 template <class S>
 struct SelfTest {
   std::int64_t steps = 0;  // T

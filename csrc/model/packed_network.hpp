@@ -44,7 +44,7 @@ class Network {
   bool scales_input() const {
     return !parts_.input_mean.empty() || !parts_.input_scale.empty() || parts_.input_gain != 1.0;
   }
-  // Whether what the LSTM puts out is what the network puts out.
+  // Whether the output of the LSTM is the output of the network.
   bool passes_output() const {
     return !has_head() && !pools() && parts_.skip == 0.0 && parts_.output_gain == 1.0;
   }
@@ -68,7 +68,7 @@ class Network {
   AlignedBuffer<S> head_bias_, head_row_;
 };
 
-// What packs to the same bits, with arrays of its own.
+// A description that packs to the same bits, with arrays of its own.
 template <class S>
 NetworkDescription<S> describe(const Model<S>& lstm);
 template <class S>

@@ -58,8 +58,8 @@ class Model {
   std::int64_t padded_hidden() const { return config_.padded_hidden(lanes()); }
   std::int64_t projection_panels() const { return (config_.proj_size + 4 * lanes() - 1) / (4 * lanes()); }
 
-  // Throws std::invalid_argument unless weights are stored as S: gradients belong to what they are of, and
-  // the kernels of training read panels of S. forward() with a tape and backward() call this.
+  // Throws std::invalid_argument unless weights are stored as S: gradients are of the weights as they are
+  // stored, and the kernels of training read panels of S. forward() with a tape and backward() call this.
   void require_trainable() const;
 
   // Writes the weights of one layer and direction back in PyTorch's layout, bit for bit as given where they

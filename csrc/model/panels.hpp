@@ -1,4 +1,4 @@
-// Matrices in the layout that kernels read (see kernel_table.hpp), and the way there and back, whatever type
+// Matrices in the layout that kernels read (see kernel_table.hpp), and packing and unpacking, whatever type
 // they are stored as. Used by packed_weights and, for gradients, by run.
 #pragma once
 

@@ -45,7 +45,7 @@ void for_each_vectors(const Config& c, const Visit& visit) {
 #include "model/parameters.def"
 }
 
-// Whether the configuration has a parameter in this set, and so a gradient by it.
+// Whether the configuration has a parameter in this set, and so a gradient with respect to it.
 inline bool has_vectors(const Config& config, int set) {
   bool found = false;
   for_each_vectors(

@@ -1,5 +1,5 @@
 // The rows of a batch in order of falling length, and how many of them each step has.
-// Used by forward.cpp and backward.cpp.
+// Used by pass.hpp and network_stream.cpp.
 #pragma once
 
 #include <algorithm>
@@ -68,7 +68,7 @@ Work work_of(const Model& model, const std::int64_t* lengths, std::int64_t batch
   w.multiplies =
       multiplications * (4 * hidden * (inputs + recurrent) + static_cast<double>(config.proj_size) * hidden);
   w.recurrent_bytes = 4 * hidden * recurrent * model.kernels().weight_bytes;
-  w.multiplies_per_us = 5e3 * static_cast<double>(model.lanes());  // two per cycle, most of the time
+  w.multiplies_per_us = 5e3 * static_cast<double>(model.lanes());  // assumes two per cycle
   return w;
 }
 

@@ -15,7 +15,7 @@
 
 namespace cellgate {
 
-// MemoryError in Python, with a message that says of what.
+// MemoryError in Python, with a message that says what is too large.
 class TooLarge : public std::bad_alloc {
  public:
   TooLarge(const std::string& what_needs, double bytes);
@@ -81,7 +81,7 @@ ForwardArgs<S> forward_args(const CheckedCall& call, const CallViews& ready);
 
 // ---- training ----------------------------------------------------------------------------------
 
-// `steps`: of the call; a longer interval than that is none.
+// `steps`: of the call; a longer interval between checkpoints becomes that.
 Training check_training(double dropout, std::uint64_t seed, std::int64_t checkpoint, std::int64_t steps);
 
 // Scalars in the array of a tape for `valid` rows in all steps together, at least one.

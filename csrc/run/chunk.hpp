@@ -8,9 +8,9 @@
 namespace cellgate {
 
 // Rows of a chunk: as many whole steps as fit, one at least. Each chunk reads all of W again; its result
-// waits in memory until its steps come, so it is bounded. Training keeps that result anyway, and each of its
-// chunks reads and writes all gradients of the weights, which is why those are longer. Both were chosen by
-// `python -m benchmarks.compare` with the suites batched and training.
+// stays in memory until its steps are computed, so it is bounded. Training keeps that result anyway, and each
+// of its chunks reads and writes all gradients of the weights, which is why those are longer. Both were
+// chosen by `python -m benchmarks.compare` with the suites batched and training.
 constexpr std::int64_t kChunkRows = 256, kTrainingChunkRows = 512;
 inline std::int64_t chunk_rows(std::int64_t rows, bool training) {
   return std::max(rows, training ? kTrainingChunkRows : kChunkRows);

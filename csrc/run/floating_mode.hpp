@@ -9,15 +9,15 @@
 
 namespace cellgate {
 
-// Denormal numbers cost a hundred cycles each on some CPUs and decay into them is what an LSTM's
-// state does; they are read and written as zero while this lives. Rounding is to nearest and no
-// exception traps, whatever the caller has set, so that bits do not depend on it. The caller's mode
-// comes back.
+// Denormal numbers cost a hundred cycles each on some CPUs, and the state of an LSTM decays into them;
+// they are read and written as zero while this object exists. Rounding is to nearest and no exception
+// traps, whatever the caller has set, so that bits do not depend on it. The destructor restores the
+// caller's mode.
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
-  // Writing the mode waits for all that is under way, so it is written only where it is another; the lowest
-  // six bits are what happened, and of no effect.
+  // Writing the mode waits for all instructions before it, so it is written only if it differs; the lowest
+  // six bits are flags of exceptions that occurred, which have no effect.
   FlushDenormals() : saved_(_mm_getcsr()), differs_((saved_ & ~0x3fu) != kMode) {
     if (differs_) _mm_setcsr(kMode);
   }

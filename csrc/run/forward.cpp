@@ -29,7 +29,8 @@ struct ForwardLayout : PassLayout<S> {
     const bool keeps_all = args.tape && !args.training.checkpoint;
     chunk = chunk_rows(rows, keeps_all);
     c = arena.take<S>(keeps_all ? 0 : slots * rows * model.padded_hidden());
-    // In turn two planes are enough; in a wavefront layers read the end of their own only when all are done.
+    // Layer after layer, two planes are enough, used alternately; in a wavefront each layer has its own,
+    // whose last rows are read when all layers are done.
     handed_on_count = std::min<std::int64_t>(config.num_layers - 1, plan.wave_steps ? config.num_layers : 2);
     handed_on_each = args.tape ? 0 : args.steps * rows * config.directions() * config.output_size();
     handed_on = arena.take<S>(handed_on_count * handed_on_each);

@@ -1,5 +1,5 @@
 // START HERE. Forward pass of a whole model over a batch of sequences.
-// Called by bindings, stream and capi with validated arguments; calls only KernelTable.
+// Called by bindings, network_forward and network_stream with validated arguments; calls only KernelTable.
 #pragma once
 
 #include "memory/scratch.hpp"

@@ -1,4 +1,4 @@
-// The next steps of one sequence, in memory that is there already.
+// The next steps of one sequence, without an allocation.
 #include "run/frames.hpp"
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 namespace cellgate {
 namespace {
 
-// Up to so many inputs their product is computed with each step: it does not wait for h, and takes less time
-// than to write its result and read it again.
+// Up to this many inputs, the product of x is computed within each step: it does not depend on h, and takes
+// less time than writing its result and reading it again.
 constexpr std::int64_t kFewInputs = 4;
 
 std::int64_t padded(std::int64_t count, std::int64_t lanes) { return (count + lanes - 1) / lanes * lanes; }
@@ -220,7 +220,7 @@ void Frames<S>::run_steps(Layer& at, std::int64_t frames, bool with_step, const 
   at.steps.x = x;
   at.steps.x_step = x_step;
   at.steps.h = at.h + at_ * h_step_;
-  at.steps.descending = at_ % 2 != 0;  // the other way than the step before it
+  at.steps.descending = at_ % 2 != 0;  // in the direction opposite to the step before it
   at.steps.out = out;
   at.steps.out_step = out_step;
   kernels_.cell_steps(at.steps);

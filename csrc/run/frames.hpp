@@ -1,4 +1,4 @@
-// The state of one sequence in memory that somebody else keeps, and its next steps on the thread that calls:
+// The state of one sequence in memory that the caller provides, and its next steps on the calling thread:
 // no allocation, no lock, no system call, and time that does not depend on the values. Called by capi and by
 // network_stream; calls head and KernelTable.
 #pragma once
@@ -12,7 +12,7 @@ namespace cellgate {
 template <class S>
 class Frames {
  public:
-  // So many frames at most are computed together, whatever a call brings.
+  // At most this many frames are computed together, however many a call has.
   static constexpr std::int64_t kChunk = 64;
 
   // Takes its memory from `arena`: aligned, and, where it does not measure only, alive as long as this. The
@@ -61,9 +61,9 @@ class Frames {
   const std::int64_t h_step_;  // of the rows of h: padded to a vector
   const std::int64_t inputs_, outputs_, layer_count_;
   const bool scales_, projects_, passes_;
-  bool head_in_steps_ = false;  // the last layer's kernel puts out what the head sums
+  bool head_in_steps_ = false;  // the last layer's kernel computes the head's sums
   bool finishes_ = false;       // activation, skip or gain follow
-  bool plain_ = false;          // one layer puts out what the network does, from the caller's input
+  bool plain_ = false;          // one layer reads the caller's input and writes the network's output
   std::int64_t at_ = 0;
   Layer* layers_;  // [L]
   HeadArgs<S> head_{};

@@ -33,7 +33,7 @@ template <class S>
 void transpose_weights(const Model<S>& model, const PackedLayer<S>& from, const TransposedLayer<S>& to,
                        int member, int members) noexcept;
 
-// Where a layer's gradients go, in PyTorch's layout; null what the configuration does not have.
+// Where a layer's gradients go, in PyTorch's layout; null where the configuration does not have them.
 template <class S>
 struct GradientTarget {
   MutableLayerWeights<S> to;

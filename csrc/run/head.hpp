@@ -1,5 +1,6 @@
-// What stands before and behind the LSTM of a network, for rows of one step each: scaling of the input, the
-// linear head with its activation, skip and gain. Called by network_forward and frames; calls KernelTable.
+// What is computed before and after the LSTM of a network, for rows of one step each: scaling of the input,
+// the linear head with its activation, skip and gain. Called by network_forward, network_stream
+// and frames; calls KernelTable.
 #pragma once
 
 #include "model/packed_network.hpp"

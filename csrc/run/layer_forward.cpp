@@ -8,8 +8,9 @@
 namespace cellgate {
 namespace {
 
-// Up to so many rows, reading the weights takes longer than multiplying them, and going over them backward at
-// every second step pays (kernel_table.hpp). `python -m benchmarks.compare` with streaming and batched tells.
+// Up to this many rows, reading the weights takes longer than multiplying them, and going over them backward
+// at every second step pays (kernel_table.hpp). To find it anew:
+// `python -m benchmarks.compare` with streaming and batched.
 constexpr std::int64_t kFewRows = 8;
 
 template <class S>

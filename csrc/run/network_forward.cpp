@@ -89,7 +89,7 @@ class NetworkForward {
     }
   }
 
-  // Of no step at all: zero, or the state that the sequence has.
+  // For a sequence without steps: a mean of zero, or its initial h.
   void pool() const noexcept {
     const FlushDenormals flush;
     const std::int64_t batch = call_.batch, features = network_.features(),

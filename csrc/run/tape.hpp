@@ -10,11 +10,11 @@ namespace cellgate {
 struct Training {
   double dropout = 0;  // of the values that a layer hands to the next
   std::uint64_t seed = 0;
-  std::int64_t checkpoint = 0;  // keep c at every so many steps (T at most) only; 0: all gates and c
+  std::int64_t checkpoint = 0;  // interval in steps (T at most) at which c alone is kept; 0: all gates and c
 };
 
-// `count` arrays in one tape, each of so many scalars for every valid row, for every row of the batch and for
-// every row of c that is kept at a checkpoint, rounded up to whole cache lines.
+// `count` arrays in one tape, each of per_valid scalars for every valid row, per_batch for every row of the
+// batch and per_kept for every row of c that is kept at a checkpoint, rounded up to whole cache lines.
 struct TapePart {
   std::int64_t count, per_valid, per_batch, per_kept;
 };

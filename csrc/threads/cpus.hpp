@@ -1,4 +1,4 @@
-// How many threads a call of this process may use. Used by executor and bindings.
+// How many threads a call of this process may use. Used by the rest of threads and by bindings.
 #pragma once
 
 namespace cellgate {

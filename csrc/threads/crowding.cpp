@@ -1,4 +1,4 @@
-// The account of trials.
+// Counts what trials of threads gained and lost.
 #include "threads/crowding.hpp"
 
 #include <algorithm>
@@ -6,14 +6,15 @@
 namespace cellgate {
 namespace {
 
-// Asking for room takes one to two microseconds, which are to be a hundredth of the time.
+// Asking whether there is room takes one to two microseconds, which must be at most a hundredth of the time.
 constexpr std::chrono::microseconds kBetweenQuestions{200};
 
-// How long room has to last after it was first told wrongly: shorter than a time slice of the system.
+// How long there must have been room after the first answer that was wrong: shorter than a time slice of the
+// system.
 constexpr std::chrono::milliseconds kFirstDoubt{1};
 
-// At most so many times what the last failed trial cost has to be made good: one rare long interruption, or a
-// machine that was crowded for long, is not held against what follows.
+// Losses are counted up to this many times what the last failed trial cost, so that one rare long
+// interruption, or a machine that was crowded for long, does not hold back threads for long afterwards.
 constexpr int kMostLosses = 2;
 
 }  // namespace

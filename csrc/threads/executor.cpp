@@ -20,7 +20,8 @@ class ProcessPool final : public Pool {
  private:
   int available(int wanted, bool whatever_the_load) noexcept override {
     const int own = Pool::available(wanted, whatever_the_load), others = openmp_threads();
-    // Beside its threads ours would wait for a core, so that fewer of its are better than more of ours.
+    // Threads of ours would compete with its threads for the cores: fewer of its threads are better than more
+    // of ours.
     borrows_ = others >= 2 && (others >= own || !whatever_the_load);
     return borrows_ ? std::min(own, others) : own;
   }
@@ -43,8 +44,8 @@ class ProcessExecutor final : public Executor {
   void run(int size, const Job& job, bool even) noexcept override { pool_.load()->run(size, job, even); }
   void release() noexcept override { pool_.load()->release(); }
 
-  // A pool is never destroyed: its workers sleep in it until the process ends, and what a parent left to a
-  // child may have its locks held. Null: there is no memory for one.
+  // A pool is never destroyed: its workers sleep in it until the process ends, and in a child made by fork
+  // its locks may be held for ever. Null: there is no memory for one.
   Pool* pool() noexcept {
     Pool* found = pool_.load();
     if (found && !found->lost_to_fork()) return found;

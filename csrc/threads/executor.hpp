@@ -11,7 +11,7 @@ struct Job {
   void operator()(int member) const { call(data, member); }
 };
 
-// Implementations: CallerAlone below; Pool (pool.hpp), whose threads belong to whoever made it; and
+// Implementations: CallerAlone below; Pool (pool.hpp), whose threads belong to its owner; and
 // default_executor(), the one of the process.
 class Executor {
  public:

@@ -1,5 +1,5 @@
-// What a child made by fork must know: it has none of its parent's other threads, and finds the locks that
-// these held locked for ever. Used by pool, openmp, executor and stream.
+// What is different in a child made by fork: it has none of its parent's other threads, and finds the locks
+// that these held locked for ever. Used by pool, openmp, bindings and network_stream.
 #pragma once
 
 #include <atomic>

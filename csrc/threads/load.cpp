@@ -18,7 +18,8 @@ namespace cellgate {
 bool cores_for(int more) noexcept {
   // Kept open: reading it takes about a microsecond, opening it several.
   static const int file = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
-  // What the system counts says nothing of the cores of a process that may use some of them only.
+  // The count is of the whole system. If this process may use some of the cores only, it does not tell
+  // whether these are free.
   static const int cores = usable_cpus() == sysconf(_SC_NPROCESSORS_ONLN) ? usable_cpus() : 0;
   char text[64];
   const ssize_t length = file < 0 ? 0 : pread(file, text, sizeof text - 1, 0);

@@ -1,4 +1,4 @@
-// How many threads of the whole system want a core. Used by pool.cpp, for Crowding.
+// How many threads of the whole system run or are ready to. Used by pool.cpp, for Crowding.
 #pragma once
 
 namespace cellgate {

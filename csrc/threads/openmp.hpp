@@ -1,4 +1,5 @@
-// The threads of an OpenMP runtime that the process has loaded already. Used by executor.cpp.
+// The threads of an OpenMP runtime that the process has loaded already. Used by executor.cpp and
+// module.cpp.
 //
 // After a parallel region such a runtime lets its threads spin for milliseconds. A pool of our own would have
 // to share the cores with them; a call that follows one of the other library's runs on the same threads. A

@@ -1,4 +1,5 @@
-// How one layer's work is split between threads. Called by forward.cpp and backward.cpp.
+// How one layer's work is split between threads. Called by pass.hpp, batch.hpp and
+// network_forward.cpp.
 #pragma once
 
 #include <cstdint>

@@ -33,7 +33,7 @@ class Pool : public Executor {
   void release() noexcept override;
 
  protected:
-  // The threads there are for a call that wants so many, once the pool is its own.
+  // How many threads a call gets that wants `wanted`, once it has the pool.
   virtual int available(int wanted, bool whatever_the_load) noexcept;
   virtual void run_members(int size, const Job& job) noexcept;
 

@@ -1,4 +1,4 @@
-// Waiting for another thread on the core, for a bounded time. Used by barrier.cpp and pool.cpp.
+// Waiting for another thread on the core, for a bounded time. Used by barrier.cpp, pool.cpp and watched.cpp.
 #pragma once
 
 #include <chrono>

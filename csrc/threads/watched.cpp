@@ -1,4 +1,4 @@
-// Observes the members of a job.
+// Measures the members of a job.
 #include "threads/watched.hpp"
 
 #include <time.h>
@@ -12,11 +12,11 @@
 namespace cellgate {
 namespace {
 
-// A thread that is woken begins within some tens of microseconds, unless others have its core: then after
-// what is left of their time slice, which is milliseconds.
+// A thread that is woken begins within some tens of microseconds, unless its core is taken: then when the
+// time slice of that thread ends, after milliseconds.
 constexpr std::chrono::microseconds kLate{500};
 
-// How often the system took the processor from this thread so far.
+// How often the system has preempted this thread so far.
 std::int64_t interruptions() noexcept {
 #if defined(__linux__)
   rusage usage{};
@@ -39,7 +39,7 @@ std::chrono::nanoseconds Watched::now() { return std::chrono::steady_clock::now(
 
 void Watched::call(void* given, int member) {
   Watched& self = *static_cast<Watched*>(given);
-  // Of two members one is left, whichever was interrupted.
+  // With two members there is no need to count: fewer than two threads are one.
   const bool counts = self.size_ > 2;
   const bool late = counts && member != 0 && now() - self.begin_ > kLate;
   const std::int64_t interrupted = counts ? interruptions() : 0, before = worked();

@@ -1,4 +1,4 @@
-// A job that observes how its members fare, for Crowding. Used by pool.cpp.
+// A job that measures what its members lose to other threads, for Crowding. Used by pool.cpp.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@ class Watched {
  public:
   Watched(int size, const Job& job) : job_(job), size_(size), begin_(now()) {}
 
-  // Calls what was given, and observes; to be run once, before seen().
+  // Calls the job that was given, and measures; to be run once, before seen().
   Job job() { return {call, this}; }
   Observation seen() const;
 

@@ -1,8 +1,8 @@
 """cellgate: the LSTM for CPUs.
 
 Start with `LSTM`; `LSTM.stream` gives a `Stream` for input that comes step by step, `LSTM.record` a
-`Tape`, whose `backward` gives `Gradients`. A `Network` is an LSTM with a `Linear` head and what
-else products run; its streams are `NetworkStream`s. `load` reads either from a file.
+`Tape`, whose `backward` gives `Gradients`. A `Network` is an LSTM with scaling, pooling and a
+`Linear` head; its streams are `NetworkStream`s. `load` reads either from a file.
 """
 
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Networks are imported when they are first asked for: they would be a tenth of the import."""
+    """Networks are imported when they are first asked for: that saves a tenth of the import."""
     if name not in ("Linear", "Network", "NetworkStream"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import linear, network, network_stream

@@ -81,7 +81,7 @@ def failed(message: str) -> int:
 
 
 def discard_output() -> None:
-    """Send what is still buffered to nowhere, or Python fails once more on it at its end."""
+    """Discard what is still buffered: writing it at exit would fail once more."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

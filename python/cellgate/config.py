@@ -1,6 +1,6 @@
 """The configuration of an LSTM: checked options, and the parameters that follow from them.
 
-Used by weights.py, parameters.py and formats.py. What the core has tables of, it is asked.
+Used by most of the package. Names and shapes of parameters come from the tables of the core.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model files on disk. What is in them the core reads and writes (csrc/files), from bytes.
+"""Model files on disk. The core (csrc/files) converts their bytes from and to models.
 
 Called by lstm.py, network.py and files.py.
 """

@@ -254,7 +254,7 @@ class LSTM(Weights):
         training : bool
             Whether `dropout` acts. Without it the results are those of a call, bit for bit.
         return_cells : bool
-            Whether the tape has `cells`, and `backward` takes derivatives by them.
+            Whether the tape has `cells`, and `backward` takes derivatives with respect to them.
         seed : int, optional
             Of the dropout, from 0 to 2^64 - 1; `tape.seed` tells the one drawn if it is left out.
         checkpoint : int, optional

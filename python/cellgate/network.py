@@ -1,4 +1,4 @@
-"""`Network`: an LSTM with what stands before and behind it. The core computes all of it."""
+"""`Network`: an LSTM with what is computed before and after it. The core computes all of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEFAULTS = {"pooling": None, "skip": 0.0, "input_gain": 1.0, "output_gain": 1.0
 
 
 class Network:
-    """An LSTM, what its input passes before it, and a linear head behind it: what products run.
+    """An LSTM with what is computed before it (scaling) and after it (pooling, head, skip, gain).
 
     Symbols are those of `LSTM`; O is the number of outputs, D*(P or H) without a head.
 

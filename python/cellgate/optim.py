@@ -295,7 +295,7 @@ def _writable(what: str, arrays: Any) -> dict[str, NDArray[Any]]:
 def _refuse_overlap(arrays: dict[str, NDArray[Any]]) -> None:
     """Refuse arrays that overlap: a step would change the shared elements twice."""
     for (name, array), (other, second) in itertools.combinations(arrays.items(), 2):
-        # The first test is fast, and may only err by saying yes.
+        # The first test is fast; it may find an overlap where there is none, but misses none.
         if np.may_share_memory(array, second) and np.shares_memory(array, second):
             raise ValueError(f"parameters: {name} and {other} overlap in memory")
 

@@ -28,8 +28,8 @@ def initial_parameters(config: Config, seed: Any) -> Parameters:
 
     `Generator.random` is exact, 53 random bits divided by 2^53, and doubling and subtracting 1
     are exact too, so that only the product and the conversion to float32 round: the values are
-    the same on every machine, which those of `Generator.uniform` are not where a compiler fuses
-    its product with its sum.
+    the same on every machine. Those of `Generator.uniform` differ where a compiler fuses its
+    product with its sum.
     """
     if seed is not None:
         seed = check_int("seed", seed, 0)

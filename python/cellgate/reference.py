@@ -47,8 +47,8 @@ def forward(
     lengths : array_like of int, shape (B,), optional
         Valid steps of each sequence; T if left out.
     reset : array_like of bool, shape (T, B), laid out like x, optional
-        True where a new segment begins. None of a segment's steps sees another segment, in
-        either direction; the initial state belongs to the segment of the step it comes before.
+        True where a new segment begins. No step depends on another segment, in either
+        direction; the initial state belongs to the segment of the step that follows it.
     batch_first : bool
         Whether x, reset, y and cells have B before T.
     dropout : float
@@ -214,7 +214,7 @@ def _direction(
 
 
 def no_state_before(t: int, valid: Flags, starts: Flags, backward: bool) -> Flags:
-    """Where step t begins from zero, (B, 1): in a new segment, and in padding, which is no step.
+    """Where step t has no state before it, (B, 1): in a new segment, and in padding.
 
     Backward, step t comes from t + 1: the state is zero if a segment starts there.
     """

@@ -1,7 +1,7 @@
 """The oracle of training: the derivative of `reference.forward`, one line for each equation.
 
 Backpropagation through time in float64 NumPy, with no cleverness; trusts its arguments. In names,
-`d_v` is the derivative of the loss by v.
+`d_v` is the derivative of the loss with respect to v.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ def backward(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
-    """The gradients of a loss whose derivatives by the results of `reference.forward` are given.
+    """The gradients of a loss, given its derivatives with respect to `reference.forward`'s results.
 
     Parameters
     ----------
     parameters, x, state, lengths, reset, batch_first, dropout, seed
         As for `reference.forward`, which is computed again.
     d_output, d_cells : array_like, shaped like y and cells, optional
-        Derivatives by y and by cells; zero if left out. What they hold in padding is not read.
+        With respect to y and to cells; zero if left out. What they hold in padding is not read.
     d_state : (d_h, d_c), optional
-        Derivatives by the final state; zero if left out, and so is either one if None.
+        With respect to the final state; zero if left out, and so is either one if None.
 
     Returns
     -------
     d_x : float64 array, shaped like x
         Zero in padding.
     (d_h, d_c) : float64 arrays, shaped like `state`
-        Derivatives by the initial state.
+        With respect to the initial state.
     d_parameters : dict of str to float64 array
-        Derivatives by the parameters, under their names.
+        With respect to the parameters, under their names.
 
     Notes
     -----
@@ -128,7 +128,7 @@ def _direction(
         d_c_t = d_c_t + d_h_t * o * (1 - np.tanh(c) ** 2)  # h = o ⊙ tanh(c)
         d_o = d_h_t * np.tanh(c)
         d_i, d_f, d_g = d_c_t * g, d_c_t * c_prev, d_c_t * i  # c = f ⊙ c₋ + i ⊙ g
-        d_gates = np.concatenate(  # by what σ and tanh were applied to
+        d_gates = np.concatenate(  # with respect to what σ and tanh were applied to
             [d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g**2), d_o * o * (1 - o)], axis=-1
         )
         d_gates = np.where(r.valid[t], d_gates, 0.0)

@@ -31,11 +31,11 @@ class Gradients(NamedTuple):
     Attributes
     ----------
     input : array, shaped like x, or None
-        By the input; zero in padding. None if it was not asked for.
+        With respect to the input; zero in padding. None if it was not asked for.
     state : (d_h, d_c)
-        By the initial state, shaped like it; also if it was left out and so was zero.
+        With respect to the initial state, shaped like it, also if that was left out.
     parameters : dict of str to array
-        By the parameters, under the names and with the shapes of `LSTM.state_dict`.
+        With respect to the parameters, by name, with the shapes of `LSTM.state_dict`.
 
     Examples
     --------
@@ -170,24 +170,25 @@ class Tape:
         input_gradient: bool = True,
         accumulate: Mapping[str, Float] | None = None,
     ) -> Gradients:
-        """The gradients of a loss, from its derivatives by the results of the forward pass.
+        """The gradients of a loss, from its derivatives with respect to the results.
 
         Parameters
         ----------
         d_output : array_like, shaped like `output`, optional
-            By the output; None is zero. What it holds in padding is not read.
+            With respect to the output; None is zero. What it holds in padding is not read.
         d_state : (d_h, d_c), optional
-            By the final state, shaped like it; either may be None for zero.
+            With respect to the final state, shaped like it; either may be None for zero.
         d_cells : array_like, shaped like `cells`, optional
-            By the cells, if recorded with `return_cells`. At least one of the three must be given.
+            With respect to the cells, if recorded with `return_cells`. At least one of the three
+            must be given.
         keep : bool
             Whether the tape can be used again. If not, its memory is released.
         input_gradient : bool
-            Whether to compute the gradient by the input, which the first layer of a network does
-            not need.
+            Whether to compute the gradient with respect to the input, which the first layer of a
+            network does not need.
         accumulate : mapping of str to array, optional
             Arrays of the model's dtype under all names of `LSTM.state_dict`, to which the
-            gradients by the parameters are added. They are then what the result holds.
+            gradients of the parameters are added. They are then what the result holds.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-// Models and inputs for test_sequence and test_threads, the same on every machine.
+// Models and inputs that several tests share, the same on every machine.
 #pragma once
 
 #include "check.hpp"

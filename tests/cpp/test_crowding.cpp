@@ -22,12 +22,12 @@ Crowding crowding_here() {
 }
 
 // A machine on which a call takes `alone` on one thread, and n threads take alone / n while they have their
-// cores. While they have not, `others` members are put aside for `aside` of it.
+// cores. While they do not, `others` members are preempted for `aside` of it.
 struct Machine {
   int cores = 2;
   Time alone = milliseconds(2), aside = milliseconds(4);
   std::function<int()> others = [] { return 0; };  // cores that others have now
-  bool tells = false;                              // whether the system says truly if there is room, or never
+  bool tells = false;                              // the system reports truly if there is room; else never
 
   // How long the call took, and on how many threads.
   struct Call {
@@ -68,8 +68,7 @@ void check_single() {
   }
 }
 
-// What fewer threads would not do faster is no reason to take fewer: members that had less to do, or slept
-// deep.
+// Where fewer threads would not be faster, calls keep theirs: members had less to do, or woke slowly.
 void check_waiting_alone() {
   Crowding crowding = crowding_here();
   for (int i = 0; i < 1000; ++i) {
@@ -179,7 +178,7 @@ void check_many_cores() {
 }
 
 // A machine that was crowded in every way for long, with moments in between that look free: threads are back
-// within some milliseconds once it is free, and soon it is as if nothing had been.
+// within some milliseconds once it is free, and soon earlier crowding has no effect.
 void check_after_a_storm() {
   Crowding crowding = crowding_here();
   Machine machine;

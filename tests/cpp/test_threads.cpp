@@ -19,7 +19,7 @@
 
 namespace {
 
-constexpr bool kAnyLoad = true;  // of a Lease: do not leave threads aside because others take the cores
+constexpr bool kAnyLoad = true;  // of a Lease: take the threads even if other programs take the cores
 
 void check_barrier() {
   constexpr int kMembers = 4, kRounds = 2000;
@@ -70,7 +70,7 @@ void check_jobs(cellgate::Executor& executor) {
   }
 }
 
-// What a caller of the core makes: as many threads as it says, gone when it is.
+// Pools that a caller of the core makes: of the size asked for, their threads end with them.
 void check_own_pools() {
   for (int limit = 1; limit <= 3; ++limit) {
     cellgate::Pool pool(limit), unused(limit);

@@ -1,5 +1,5 @@
 // Recordings and their gradients on every instruction set this CPU has, with and without checkpoints,
-// in padded and in packed arrays, under every way to split the work: all must give the same bits, and
+// in padded and in compact arrays, under every way to split the work: all must give the same bits, and
 // the ones stored from AVX2. Then two callers of one model at once.
 // usage: test_training STORED [all | ISA | --write] [N: one in N of the ways to split the work]
 #include <thread>

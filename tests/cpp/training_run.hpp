@@ -64,7 +64,7 @@ class Space {
       from += width_;
     });
   }
-  // [T, B, width]; steps that a packed plane does not have are zero.
+  // [T, B, width]; steps that a compact plane does not have are zero.
   std::vector<S> take() const {
     std::vector<S> values;
     for_each([&](const S* from, bool valid) {
@@ -89,7 +89,7 @@ class Space {
   static std::int64_t memory_of(std::int64_t rows, std::int64_t width) {
     return rows ? rows * (width + kGap) - kGap : 0;
   }
-  // Rows of packed planes come sorted by length: the i-th is row i.
+  // Rows of compact planes come sorted by length: the i-th is row i.
   template <class Visit>
   void for_each(const Visit& visit) const {
     const auto batch = static_cast<std::int64_t>(lengths_.size());

@@ -245,6 +245,6 @@ class ForecastModel:
     def _raw(self, p: Prepared, at: NDArray[np.int64]) -> Floats:
         """Quantiles of the scaled residuals after some steps, rising: (n, h, Q)."""
         first = int(at.min(initial=len(p.x)))
-        _, state = self.network.lstm(p.x[:first])  # without the head, whose outputs nobody reads
+        _, state = self.network.lstm(p.x[:first])  # without the head, whose outputs are not read
         out = self.network.deployed()(p.x[first:], state)[0][at - first].astype(np.float64)
         return np.sort(out.reshape(len(at), self.horizon, len(self.quantiles)), axis=2)

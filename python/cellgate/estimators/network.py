@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..weights import Float, State
 
     Readout: TypeAlias = Literal["step", "last", "mean"]
-    # The output of the head -> the loss, and its derivative by the output.
+    # The output of the head -> the loss, and its derivative with respect to it.
     Loss: TypeAlias = Callable[[Float], tuple[float, Float]]
 
 
@@ -149,7 +149,7 @@ class Network:
     def _unread(
         self, d_z: Float, steps: int, lengths: NDArray[np.int64] | None
     ) -> tuple[Float | None, Any]:
-        """The derivatives by output and state that follow from those by z."""
+        """Derivatives with respect to output and state, from those with respect to z."""
         if self.readout == "step":
             return d_z, None
         if self.readout == "mean":

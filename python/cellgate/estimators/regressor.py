@@ -84,8 +84,8 @@ class LSTMRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]
     X is a list of n arrays (T_i, F), or an array (n, T, F), in which the end of a shorter sequence
     is padded with NaN; an array (n, T), or arrays (T_i,), are sequences of one feature. Values are
     converted to `dtype`, and scaled then: features that vary by less than a millionth of their mean
-    need float64, or the mean taken off before. Nothing is computed for padding, so batches need no
-    sorting by length.
+    need float64, or their mean subtracted before. Nothing is computed for padding, so batches need
+    no sorting by length.
 
     Trained with `LSTM.record`, without PyTorch. Objects work with `clone`, pickle, `GridSearchCV`
     and at the end of a `Pipeline`.

@@ -1,7 +1,7 @@
 """PyTorch's LSTM on cellgate's kernels: `LSTM`, `LSTMCell`, and `accelerate` for whole models.
 
 Importing it imports PyTorch, and registers the operator ``cellgate::lstm``, which
-`torch.compile`, `torch.export` and `torch.func` see. docs/pytorch.md tells the rest.
+`torch.compile`, `torch.export` and `torch.func` see. docs/pytorch.md has the rest.
 """
 
 try:

@@ -64,7 +64,7 @@ def accelerate(model: Module) -> Report:
     Report
         What was swapped, and what was left and why: modules that are not on the CPU, of another
         type than float32 and float64, quantized or scripted, subclasses of PyTorch's classes, and
-        those of which somebody has replaced a method.
+        those of which a method was replaced.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the operators do with tensors that have memory, and what they say of those that have none.
+"""The operators on tensors with memory, and the shapes of their results for tensors without.
 
 Registered by _operators.py; calls _packing.py and the core. Tensors go in and out as views.
 """
@@ -91,14 +91,14 @@ def array(tensor: Tensor | None) -> Any:
 def lstm_cpu(*arguments: Any) -> Three:
     """Forward pass."""
     call = checked(*arguments[:11])
-    if call.seed is not None:  # only a recording drops
+    if call.seed is not None:  # dropout acts in recordings only
         return record_cpu(*call, tape_size(call))[:3]
     y, (h, c), *_ = packed(call.weights, call.config()).forward(call.of_core(), return_cells=False)
     return torch.from_numpy(y), torch.from_numpy(h), torch.from_numpy(c)
 
 
-# What autograd gets to keep is memory of PyTorch's, into which the core writes: NumPy's needs
-# Python to be released, and the threads of autograd may hold it until there is no Python any more.
+# What autograd keeps is memory of PyTorch's, into which the core writes. NumPy's cannot be released
+# without Python, and autograd's threads may hold it until the interpreter has ended.
 
 
 def record_cpu(*arguments: Any) -> Four:

@@ -29,9 +29,9 @@ _CALL = (  # _kernels.Call
     "Tensor x, Tensor? h0, Tensor? c0, Tensor? batch_sizes, Tensor? seed, Tensor[] weights, "
     "bool bias, int num_layers, bool bidirectional, bool batch_first, float dropout"
 )
-# Compilers keep what they compiled on disk, by a key made of the graph, and take shapes to follow
-# from it. The tape's depends on the instruction set, and on the version of the core: hence
-# `tape_size`, and `build`, which nothing reads.
+# Compilers store what they compiled on disk, under a key made of the graph, and expect that shapes
+# follow from the graph. The shape of a tape depends on the instruction set and on the version of
+# the core too: hence `tape_size`, and `build`, which no code reads.
 _SCHEMAS = (
     f"lstm({_CALL}, str build) -> (Tensor y, Tensor h, Tensor c)",
     f"lstm_record({_CALL}, SymInt tape_size) -> (Tensor y, Tensor h, Tensor c, Tensor tape)",

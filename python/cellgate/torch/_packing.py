@@ -68,7 +68,7 @@ def config_of(
 
 def packed(weights: Sequence[Tensor], config: Config) -> Model:
     """The model with exactly these weights: the one packed before, or a new one."""
-    key = weights[0]  # as it is: a contiguous copy would take its entry with it
+    key = weights[0]  # not a contiguous copy of it, with which the entry would be dropped
     weights = [weight if weight.is_contiguous() else weight.contiguous() for weight in weights]
     entry: Entry | None = _entries.get(key)
     if entry is not None and entry.config == config and _same_bits(weights, entry):
