@@ -249,6 +249,13 @@ def huge(*shape: int) -> np.ndarray:
     return np.broadcast_to(np.float16(0), (2**20, 2**20, *shape))
 
 
+def test_a_huge_head_of_a_wrong_shape() -> None:
+    with pytest.raises(ValueError, match=r"^weight: must have shape"):
+        cellgate.Linear(huge(3))
+    with pytest.raises(ValueError, match=r"^bias: must have shape"):
+        cellgate.Linear(np.ones((2, 3), np.float32), huge())
+
+
 class TestShapesAreRefusedBeforeAnythingIsCopied:
     """A copy would raise a MemoryError that does not name the shape."""
 

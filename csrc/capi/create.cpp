@@ -67,9 +67,9 @@ cg_layer_weights layer_at(const cg_model_description& given, std::size_t index) 
 template <class S>
 void take_layers(const cg_model_description& given, const Arrays<S>& arrays, NetworkDescription<S>& network) {
   if (!given.layers) throw Failure(CG_INVALID_ARGUMENT, "layers: must be an array, got NULL");
-  const auto cells = static_cast<std::size_t>(network.config.num_layers * network.config.directions());
-  std::vector<LayerWeights<S>> from(cells);
-  for (std::size_t i = 0; i < cells; ++i) {
+  const auto rows = static_cast<std::size_t>(network.config.num_layers * network.config.directions());
+  std::vector<LayerWeights<S>> from(rows);
+  for (std::size_t i = 0; i < rows; ++i) {
     const cg_layer_weights layer = layer_at(given, i);
     from[i].w_ih = static_cast<const S*>(layer.weight_ih);
     from[i].w_hh = static_cast<const S*>(layer.weight_hh);
@@ -77,7 +77,7 @@ void take_layers(const cg_model_description& given, const Arrays<S>& arrays, Net
     from[i].b_hh = static_cast<const S*>(layer.bias_hh);
     from[i].w_hr = static_cast<const S*>(layer.weight_hr);
   }
-  network.layers.resize(cells);
+  network.layers.resize(rows);
   std::size_t next = 0;
   // The walk gives the members of both structs in one order.
   std::vector<const S*> data;
@@ -117,7 +117,7 @@ void take_head(const cg_model_description& given, const Arrays<S>& arrays, Netwo
 template <class S>
 void take_parts(const cg_model_description& given, const Arrays<S>& arrays, NetworkDescription<S>& network) {
   const Config& config = network.config;
-  const std::int64_t cells = config.num_layers * config.directions();
+  const std::int64_t rows = config.num_layers * config.directions();
   network.pooling = checked_enum("pooling", given.pooling, Pooling::kLast);
   network.input_mean = arrays.if_given("input_mean", given.input_mean, config.input_size);
   network.input_scale = arrays.if_given("input_scale", given.input_scale, config.input_size);
@@ -125,8 +125,8 @@ void take_parts(const cg_model_description& given, const Arrays<S>& arrays, Netw
   network.input_gain = given.input_gain;
   network.output_gain = given.output_gain;
   if (given.initial_h || given.initial_c) {
-    network.initial_h = arrays.needed("initial_h", given.initial_h, cells * config.output_size());
-    network.initial_c = arrays.needed("initial_c", given.initial_c, cells * config.hidden_size);
+    network.initial_h = arrays.needed("initial_h", given.initial_h, rows * config.output_size());
+    network.initial_c = arrays.needed("initial_c", given.initial_c, rows * config.hidden_size);
   }
   if (given.sample_rate != 0) network.sample_rate = given.sample_rate;
   for (std::size_t i = 0; i < given.metadata_count; ++i) {

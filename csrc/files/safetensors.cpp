@@ -176,7 +176,7 @@ void read_name(const Field& network, const char* name, const char* wanted, Enum&
 template <class S>
 void read_parts(const Field& field, Taker<S>& taker, NetworkDescription<S>& network) {
   const Config& config = network.config;
-  const std::int64_t cells = config.num_layers * config.directions();
+  const std::int64_t rows = config.num_layers * config.directions();
   if (taker.has("head.weight")) {
     LinearHead<S> head;
     head.outputs = taker.rows("head.weight");
@@ -192,8 +192,8 @@ void read_parts(const Field& field, Taker<S>& taker, NetworkDescription<S>& netw
   if (taker.has("input_mean")) network.input_mean = taker.take("input_mean", {config.input_size});
   if (taker.has("input_scale")) network.input_scale = taker.take("input_scale", {config.input_size});
   if (taker.has("initial_h") || taker.has("initial_c")) {
-    network.initial_h = taker.take("initial_h", {cells, config.output_size()});
-    network.initial_c = taker.take("initial_c", {cells, config.hidden_size});
+    network.initial_h = taker.take("initial_h", {rows, config.output_size()});
+    network.initial_c = taker.take("initial_c", {rows, config.hidden_size});
   }
   if (taker.has("selftest_input")) {
     SelfTest<S> test;

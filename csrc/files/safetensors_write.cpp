@@ -96,15 +96,15 @@ std::vector<Entry> entries_of(const NetworkDescription<S>& network) {
       });
   if (network.is_network) {
     const Config& config = network.config;
-    const auto cells = static_cast<std::int64_t>(network.layers.size());
+    const auto rows = static_cast<std::int64_t>(network.layers.size());
     if (network.head) {
       add("head.weight", network.head->weight, {network.head->outputs, network.features()});
       add_if_there("head.bias", network.head->bias, {network.head->outputs});
     }
     add_if_there("input_mean", network.input_mean, {config.input_size});
     add_if_there("input_scale", network.input_scale, {config.input_size});
-    add_if_there("initial_h", network.initial_h, {cells, config.output_size()});
-    add_if_there("initial_c", network.initial_c, {cells, config.hidden_size});
+    add_if_there("initial_h", network.initial_h, {rows, config.output_size()});
+    add_if_there("initial_c", network.initial_c, {rows, config.hidden_size});
     if (const auto& test = network.self_test) {
       add("selftest_input", test->input, {test->steps, config.input_size});
       add("selftest_output", test->output, {test->steps, network.output_size()});

@@ -35,9 +35,9 @@ void require_finite(const char* name, double value) {
 
 template <class S>
 void check_layers(const NetworkDescription<S>& network) {
-  const auto cells = static_cast<std::size_t>(network.config.num_layers * network.config.directions());
-  if (network.layers.size() != cells) {
-    fail("layers", "have " + std::to_string(cells) + " entries (num_layers * directions)",
+  const auto rows = static_cast<std::size_t>(network.config.num_layers * network.config.directions());
+  if (network.layers.size() != rows) {
+    fail("layers", "have " + std::to_string(rows) + " entries (num_layers * directions)",
          std::to_string(network.layers.size()));
   }
   for_each_parameter<OwnedLayerWeights<S>>(
@@ -87,10 +87,10 @@ void check_scaling(const Config& config, const NetworkParts<S>& network) {
 
 template <class S>
 void check_state_and_test(const Config& config, const NetworkParts<S>& network) {
-  const std::int64_t cells = config.num_layers * config.directions(), outputs = network.output_size(config);
+  const std::int64_t rows = config.num_layers * config.directions(), outputs = network.output_size(config);
   if (!network.initial_h.empty() || !network.initial_c.empty()) {
-    require_size("initial_h", network.initial_h, cells * config.output_size());
-    require_size("initial_c", network.initial_c, cells * config.hidden_size);
+    require_size("initial_h", network.initial_h, rows * config.output_size());
+    require_size("initial_c", network.initial_c, rows * config.hidden_size);
   }
   if (network.sample_rate && !(std::isfinite(*network.sample_rate) && *network.sample_rate > 0)) {
     fail("sample_rate", "be positive and finite", std::to_string(*network.sample_rate));

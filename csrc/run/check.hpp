@@ -25,6 +25,8 @@ class TooLarge : public std::bad_alloc {
   std::runtime_error text_;  // unlike a string, copied without an exception
 };
 
+constexpr double kMostBytes = 0x1p62;  // no address space is larger, and int64 counts them
+
 [[noreturn]] void bad_value(const std::string& name, const std::string& wanted, const std::string& got);
 [[noreturn]] void bad_type(const std::string& name, const std::string& wanted, const std::string& got);
 

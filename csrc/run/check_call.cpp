@@ -8,8 +8,6 @@
 namespace cellgate {
 namespace {
 
-constexpr double kMostBytes = 0x1p62;  // no address space is larger, and int64 counts them
-
 // The results of a call are the largest arrays that follow from its shapes.
 void require_addressable(const Config& config, int scalar_bytes, const CallLayout& layout,
                          const ArrayView& x) {

@@ -6,8 +6,6 @@
 namespace cellgate {
 namespace {
 
-constexpr double kMostBytes = 0x1p62;  // no address space is larger, and int64 counts them
-
 // Results, and what is kept between the LSTM and the head.
 template <class S>
 void require_addressable(const Network<S>& network, double rows, const std::string& what) {
@@ -26,7 +24,7 @@ void require_addressable(const Network<S>& network, const CallLayout& layout, co
 
 void check_parts(const Config& config, int scalar_bytes, const PartsViews& given) {
   const std::int64_t features = config.directions() * config.output_size(),
-                     cells = config.num_layers * config.directions();
+                     rows = config.num_layers * config.directions();
   const auto require = [&](const ArrayView* view, const Shape& shape) {
     if (view) require_floats(*view, scalar_bytes, shape);
   };
@@ -42,8 +40,8 @@ void check_parts(const Config& config, int scalar_bytes, const PartsViews& given
   require(given.head_bias, {outputs});
   require(given.input_mean, {config.input_size});
   require(given.input_scale, {config.input_size});
-  require(given.initial_h, {cells, config.output_size()});
-  require(given.initial_c, {cells, config.hidden_size});
+  require(given.initial_h, {rows, config.output_size()});
+  require(given.initial_c, {rows, config.hidden_size});
   if (!given.test_input) return;
   require_floats(*given.test_input, scalar_bytes);
   if (given.test_input->rank != 2) {

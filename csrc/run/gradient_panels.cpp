@@ -9,7 +9,7 @@ namespace {
 // Panels of gates, [blocks][depth][4][lanes], to panels of `depth` columns, [4 * padded H][4 * lanes].
 template <class S>
 void transpose_gates(const Model<S>& model, const S* from, std::int64_t depth, S* to, const Share& blocks) {
-  const std::int64_t lanes = model.lanes(), width = 4 * lanes, hidden = model.padded_hidden();
+  const std::int64_t lanes = model.lanes(), width = 4 * lanes, padded = model.padded_hidden();
   for (std::int64_t block = blocks.begin; block < blocks.end; ++block) {
     for (std::int64_t gate = 0; gate < 4; ++gate) {
       for (std::int64_t k = 0; k < depth; k += width) {
@@ -18,7 +18,7 @@ void transpose_gates(const Model<S>& model, const S* from, std::int64_t depth, S
         t.columns = lanes;
         t.from = from + (block * depth + k) * width + gate * lanes;
         t.from_stride = width;
-        t.to = to + k * 4 * hidden + (gate * hidden + block * lanes) * width;
+        t.to = to + k * 4 * padded + (gate * padded + block * lanes) * width;
         t.to_stride = width;
         model.kernels().transpose(t);
       }

@@ -55,21 +55,18 @@ class Linear:
         self, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "linear"
     ) -> None:
         """Copy the arrays; the class says what each argument is."""
-        self._weight = _floats("weight", weight)
-        self._bias = None if bias is None else _floats("bias", bias)
-        if self._weight.ndim != 2 or 0 in self._weight.shape:
-            raise ValueError(
-                f"weight: must have shape (O, D*(P or H)), got shape {self._weight.shape}"
-            )
-        if self._bias is not None and self._bias.shape != self._weight.shape[:1]:
-            raise ValueError(
-                f"bias: must have shape {self._weight.shape[:1]}, got shape {self._bias.shape}"
-            )
+        w = _floats("weight", weight)
+        b = None if bias is None else _floats("bias", bias)
+        if w.ndim != 2 or 0 in w.shape:
+            raise ValueError(f"weight: must have shape (O, D*(P or H)), got shape {w.shape}")
+        if b is not None and b.shape != w.shape[:1]:
+            raise ValueError(f"bias: must have shape {w.shape[:1]}, got shape {b.shape}")
         if not isinstance(activation, str):
             raise TypeError(f"activation: must be a string, got {describe(activation)}")
         if activation not in ACTIVATIONS:
             names = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation: must be one of {names}, got {activation!r}")
+        self._weight, self._bias = _copied(w), None if b is None else _copied(b)
         self._activation = activation
 
     @property
@@ -102,16 +99,22 @@ class Linear:
 
 
 def _floats(name: str, given: ArrayLike) -> Any:
-    """A read-only copy of an array of a floating type that NumPy has in C too."""
+    """An array of a floating type that NumPy has in C too, not copied yet."""
     if hasattr(given, "mask"):
         raise TypeError(f"{name}: must be an array without a mask, got {describe(given)}")
     try:
-        array = np.array(given, order="C")
+        array = np.asarray(given)
     except MemoryError:
         raise
     except Exception as error:  # whatever an array-like's own conversion raises
         raise TypeError(f"{name}: must be an array, got {type(given).__name__} ({error})") from None
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise TypeError(f"{name}: must be float16, float32 or float64, got {array.dtype}")
+    return array
+
+
+def _copied(given: Any) -> Any:
+    """A read-only copy."""
+    array = np.array(given, order="C")
     array.setflags(write=False)
     return array
