@@ -12,8 +12,8 @@ using namespace cellgate::files;
 using test::Random;
 using File = std::vector<unsigned char>;
 
-Bytes view(const File& file) { return {file.data(), file.size()}; }
-Bytes view(const std::string& text) {
+inline Bytes view(const File& file) { return {file.data(), file.size()}; }
+inline Bytes view(const std::string& text) {
   return {reinterpret_cast<const unsigned char*>(text.data()), text.size()};
 }
 
@@ -74,7 +74,7 @@ void same_head(const NetworkDescription<S>& a, const NetworkDescription<S>& b) {
   same(a.head->bias, b.head->bias, "head.bias");
 }
 
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
+inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const std::size_t at = text.find(from);
   CHECK(at != std::string::npos, "no %s in the text", from.c_str());
   return text.replace(at, from.size(), to);
