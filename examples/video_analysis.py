@@ -69,7 +69,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes({"digits": 400, "camera": 800}, 1000, RATES)
-QUICK = Sizes({"digits": 130, "camera": 170}, 400, (0.005,))
+QUICK = Sizes({"digits": 100, "camera": 120}, 400, (0.005,))
 
 
 TASKS: dict[str, type[Digits] | type[Camera]] = {"digits": Digits, "camera": Camera}
