@@ -1,8 +1,8 @@
 """One command per job; `nox --list` has them all.
 
 `.ci/run` runs lint, types, isa_tests, asan, tsan, cpp_oldest, neon, fuzz_files, capi, wheel and
-docs, some in part (`-- slice`). What takes longer than a gate may is run before a release: tests, cpp, sanitizers, emulation, all_floats, fuzz,
-fuzz_files, galleries, torch_range, bench.
+docs, some in part (`-- slice`). What takes longer than a gate may is run before a release: tests,
+cpp, sanitizers, emulation, all_floats, fuzz, fuzz_files, galleries, torch_range, bench.
 
 Each session installs what it needs into an environment of its own. Run with `nox --no-venv`, the
 sessions use the current environment, which must have `pip install -e '.[test,dev]'` and more; that
