@@ -179,7 +179,8 @@ void Frames<S>::run_chunk(std::int64_t frames, const S* in, std::ptrdiff_t in_fr
     x_step = h_step_;
   }
   if (network_.pools()) {
-    pool(frames, x);
+    for (std::int64_t t = 0; t < frames; ++t)
+      pool_step(network_, x + t * x_step, ++pooled_frames_, sum_, pooled_ + t * network_.features());
     x = pooled_;
     x_step = network_.features();
   }
@@ -278,21 +279,6 @@ void Frames<S>::run_head(std::int64_t frames, const S* h, std::ptrdiff_t h_step,
   head_.x_stride = in_feature;
   for (std::int64_t t = 0; t < frames; ++t) x_rows_[t] = in + t * in_frame;
   finish_head(network_, head_);
-}
-
-template <class S>
-void Frames<S>::pool(std::int64_t frames, const S* h) noexcept {
-  const std::int64_t features = network_.features();
-  const bool mean = network_.parts().pooling == Pooling::kMean;
-  for (std::int64_t t = 0; t < frames; ++t) {
-    const S* from = h + t * h_step_;
-    S* to = pooled_ + t * features;
-    const S count = static_cast<S>(++pooled_frames_);
-    for (std::int64_t j = 0; j < features; ++j) {
-      sum_[j] = sum_[j] + from[j];
-      to[j] = mean ? sum_[j] / count : from[j];
-    }
-  }
 }
 
 template <class S>

@@ -53,7 +53,6 @@ class Frames {
   void run_head(std::int64_t frames, const S* h, std::ptrdiff_t h_step, const S* in, std::ptrdiff_t in_frame,
                 std::ptrdiff_t in_feature) noexcept;
   void rewind() noexcept;
-  void pool(std::int64_t frames, const S* h) noexcept;
   const S* const* rows(const S* first, std::ptrdiff_t step, std::int64_t count) noexcept;
 
   const Network<S>& network_;

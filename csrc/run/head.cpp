@@ -47,6 +47,16 @@ void scale_input(const Network<S>& network, const S* x, std::ptrdiff_t stride, S
 }
 
 template <class S>
+void pool_step(const Network<S>& network, const S* h, std::int64_t count, S* sum, S* pooled) noexcept {
+  const bool mean = network.parts().pooling == Pooling::kMean;
+  const S steps = static_cast<S>(count);
+  for (std::int64_t j = 0; j < network.features(); ++j) {
+    sum[j] = sum[j] + h[j];
+    pooled[j] = mean ? sum[j] / steps : h[j];
+  }
+}
+
+template <class S>
 void head_sums(const Network<S>& network, const HeadArgs<S>& args, const Share& panels) noexcept {
   if (!network.has_head()) {
     for (std::int64_t row = 0; row < args.rows; ++row)
@@ -90,6 +100,8 @@ void finish_head(const Network<S>& network, const HeadArgs<S>& args) noexcept {
 
 template void scale_input(const Network<float>&, const float*, std::ptrdiff_t, float*) noexcept;
 template void scale_input(const Network<double>&, const double*, std::ptrdiff_t, double*) noexcept;
+template void pool_step(const Network<float>&, const float*, std::int64_t, float*, float*) noexcept;
+template void pool_step(const Network<double>&, const double*, std::int64_t, double*, double*) noexcept;
 template void head_sums(const Network<float>&, const HeadArgs<float>&, const Share&) noexcept;
 template void head_sums(const Network<double>&, const HeadArgs<double>&, const Share&) noexcept;
 template void finish_head(const Network<float>&, const HeadArgs<float>&) noexcept;

@@ -13,6 +13,11 @@ namespace cellgate {
 template <class S>
 void scale_input(const Network<S>& network, const S* x, std::ptrdiff_t stride, S* z) noexcept;
 
+// One step more is pooled, the `count`-th: h [D * (P or H)] is added to `sum`, and `pooled`, which may be h,
+// becomes what the head reads: the mean of all steps, or the last.
+template <class S>
+void pool_step(const Network<S>& network, const S* h, std::int64_t count, S* sum, S* pooled) noexcept;
+
 // Rows from the LSTM, or pooled, and where their outputs go.
 template <class S>
 struct HeadArgs {

@@ -136,14 +136,10 @@ template <class S>
 void NetworkStream<S>::pool(std::int64_t steps, S* h) {
   const FlushDenormals flush;
   const std::int64_t features = network_->features();
-  const bool mean = network_->parts().pooling == Pooling::kMean;
   for (std::int64_t i = 0; i < steps * batch_; ++i) {
-    S *row = h + i * features, *sum = pooled_.data() + i % batch_ * features;
-    const S count = static_cast<S>(++pooled_steps_[static_cast<std::size_t>(i % batch_)]);
-    for (std::int64_t j = 0; j < features; ++j) {
-      sum[j] = sum[j] + row[j];
-      if (mean) row[j] = sum[j] / count;
-    }
+    S* row = h + i * features;
+    const std::int64_t count = ++pooled_steps_[static_cast<std::size_t>(i % batch_)];
+    pool_step(*network_, row, count, pooled_.data() + i % batch_ * features, row);
   }
 }
 

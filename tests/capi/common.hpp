@@ -1,50 +1,14 @@
-// What the tests of the C library share: a check that says where it failed, and models of random arrays.
+// What the tests of the C library share: models of random arrays.
 #pragma once
 
 #include <cellgate/cellgate.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string>
 #include <vector>
 
-#define CHECK(condition, ...)                                                      \
-  do {                                                                             \
-    if (!(condition)) {                                                            \
-      std::fprintf(stderr, "%s:%d: failed: %s: ", __FILE__, __LINE__, #condition); \
-      std::fprintf(stderr, __VA_ARGS__);                                           \
-      std::fprintf(stderr, "\n");                                                  \
-      std::exit(1);                                                                \
-    }                                                                              \
-  } while (0)
+#include "../cpp/random.hpp"
 
 namespace test {
-
-// SplitMix64 (Steele, Lea & Flood 2014); numbers in [-1, 1).
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t bits() {
-    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  template <class S>
-  S number() {
-    return static_cast<S>(static_cast<std::int64_t>(bits() >> 40) - (1 << 23)) / static_cast<S>(1 << 23);
-  }
-  template <class S>
-  std::vector<S> numbers(std::int64_t count, S scale = 1) {
-    std::vector<S> v(static_cast<std::size_t>(count));
-    for (S& x : v) x = scale * number<S>();
-    return v;
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 struct Sizes {
   std::int64_t inputs = 1, hidden = 8, layers = 1, projection = 0;
